@@ -1,0 +1,1 @@
+"""Real time: executors of schedules."""

@@ -1,0 +1,1 @@
+"""The LLM engine: executes serving steps with PyTorch."""

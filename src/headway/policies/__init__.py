@@ -1,0 +1,1 @@
+"""What decides: one folder per family, one file per mechanism."""

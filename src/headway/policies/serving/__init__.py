@@ -1,0 +1,1 @@
+"""Serving: which tokens of which requests run next, where, with what memory."""

@@ -1,0 +1,92 @@
+"""Tentative overlays on a serving board, so that several actions of one decision account for each other's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from headway.core.actions import Action, Preempt, Start
+from headway.core.nouns import Id
+from headway.policies.serving.state import InstanceState, RequestState
+
+
+class InstanceDraft:
+    """What one decision does to one instance.
+
+    Attributes
+    ----------
+    free_blocks : int
+        Blocks still free after what was drafted so far. It never promises too much: a prefix that two drafted requests
+        share is counted for both.
+    actions : list of Action
+        The starts and preemptions drafted so far, in order.
+    """
+
+    __slots__ = ("actions", "free_blocks", "instance", "num_running", "preempted", "started")
+
+    def __init__(self, instance: InstanceState) -> None:
+        self.instance = instance
+        self.free_blocks = instance.kv.num_free
+        self.num_running = len(instance.running)
+        self.actions: list[Action] = []
+        self.preempted: set[Id] = set()
+        self.started: dict[Id, int] = {}
+
+    def extend(self, state: RequestState, tokens: int) -> bool:
+        """Draft room for the next `tokens` tokens of a running request; says whether there is any."""
+        count = -(-(state.computed_tokens + tokens - state.kv_tokens) // self.instance.kv.block_size)
+        if count > self.free_blocks:
+            return False
+        self.free_blocks -= max(0, count)
+        return True
+
+    def preempt(self, state: RequestState) -> None:
+        """Draft that a running request gives back its memory and waits again, in front."""
+        self.free_blocks += self.instance.kv.num_freed_by(state.blocks)
+        self.num_running -= 1
+        self.preempted.add(state.id)
+        self.actions.append(Preempt(state.id))
+
+    def cost(self, state: RequestState, kv_tokens: int) -> tuple[int, int]:
+        """Return the free blocks that starting a waiting request would use, and the tokens it would find in the cache."""
+        kv = self.instance.kv
+        found = kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size]) if state.hashes else []
+        fresh = max(0, kv.blocks_for(kv_tokens) - len(found))
+        return fresh + kv.num_cached_free(found), len(found) * kv.block_size
+
+    def start(self, state: RequestState, kv_tokens: int, spare_blocks: int = 0) -> int | None:
+        """Draft that a waiting request starts with memory for `kv_tokens` tokens, leaving `spare_blocks` free.
+
+        Returns
+        -------
+        int or None
+            How many of its tokens are then still to compute, or None (and nothing drafted) when memory is short.
+        """
+        blocks, cached = self.cost(state, kv_tokens)
+        if self.free_blocks - blocks < spare_blocks:
+            return None
+        self.free_blocks -= blocks
+        self.num_running += 1
+        self.started[state.id] = state.known_tokens - cached
+        self.actions.append(Start(state.id, {self.instance.id: {"kv_tokens": kv_tokens}}))
+        return state.known_tokens - cached
+
+
+class _HasInstances(Protocol):
+    @property
+    def instances(self) -> Mapping[Id, InstanceState]: ...
+
+
+class ServingDraft:
+    """One decision over all instances of a board."""
+
+    def __init__(self, board: _HasInstances) -> None:
+        self._board = board
+        self._parts: dict[Id, InstanceDraft] = {}
+
+    def on(self, instance: Id) -> InstanceDraft:
+        """Return the part of the decision that is about one instance."""
+        part = self._parts.get(instance)
+        if part is None:
+            part = self._parts[instance] = InstanceDraft(self._board.instances[instance])
+        return part

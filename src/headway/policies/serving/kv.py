@@ -1,0 +1,154 @@
+"""The books of one instance's paged KV memory: which block belongs to whom, and what is cached where.
+
+Only the books are here; the memory itself is an engine's tensor, or nothing at all in virtual time. Both keep these same
+books, so a policy meets the same memory in both. Executors write, policies read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from headway.core.errors import ConfigError
+from headway.core.nouns import Id, Seconds
+
+
+class BlockPool:
+    """Blocks of KV memory with reference counts, a cache of prefixes, and pins.
+
+    A block is *held* (by requests, counted), *cached* (held by nobody, its content still findable by hash; the least
+    recently freed goes first when memory is needed) or *blank*. Cached and blank blocks are free. Block ids are
+    ``0 .. num_blocks - 1``.
+
+    Parameters
+    ----------
+    num_blocks : int
+        Size of the pool in blocks, >= 1.
+    block_size : int
+        Tokens per block, >= 1; 16 by default.
+    caching : bool
+        Whether prefixes are remembered; True by default.
+
+    Raises
+    ------
+    ConfigError
+        When a size is not positive.
+    """
+
+    def __init__(self, num_blocks: int, block_size: int = 16, caching: bool = True) -> None:
+        if num_blocks < 1 or block_size < 1:
+            raise ConfigError(
+                f"KV pool: num_blocks and block_size must be >= 1, got {num_blocks} and {block_size}. "
+                "Give the engine more memory or serve a smaller model."
+            )
+        self.num_blocks = num_blocks
+        self.block_size = block_size
+        self.caching = caching
+        self._blank = list(range(num_blocks - 1, -1, -1))
+        self._cached: OrderedDict[int, None] = OrderedDict()
+        self._refs = [0] * num_blocks
+        self._hash_of: dict[int, int] = {}
+        self._block_of: dict[int, int] = {}
+        self._pins: dict[Id, tuple[Seconds, list[int]]] = {}
+        self.num_queried_tokens = 0
+        self.num_hit_tokens = 0
+
+    @property
+    def num_free(self) -> int:
+        """Blocks that a request could get now."""
+        return len(self._blank) + len(self._cached)
+
+    @property
+    def used_frac(self) -> float:
+        """Share of the pool that is held."""
+        return 1 - self.num_free / self.num_blocks
+
+    def blocks_for(self, tokens: int) -> int:
+        """How many blocks `tokens` tokens fill."""
+        return -(-tokens // self.block_size)
+
+    def match(self, hashes: Sequence[int]) -> list[int]:
+        """Return the blocks that hold the longest known prefix of a chain of hashes."""
+        found: list[int] = []
+        for hash_ in hashes if self.caching else ():
+            block = self._block_of.get(hash_)
+            if block is None:
+                break
+            found.append(block)
+        return found
+
+    def num_cached_free(self, blocks: Iterable[int]) -> int:
+        """How many of `blocks` are held by nobody; taking them uses up that many free blocks."""
+        return sum(not self._refs[block] for block in blocks)
+
+    def num_freed_by(self, blocks: Iterable[int]) -> int:
+        """How many of `blocks` would become free if one holder let go of all of them."""
+        return sum(self._refs[block] == 1 for block in blocks)
+
+    def hold(self, blocks: Iterable[int]) -> None:
+        """Count one more holder for each block; cached ones stop being free."""
+        for block in blocks:
+            if not self._refs[block]:
+                del self._cached[block]
+            self._refs[block] += 1
+
+    def allocate(self, count: int) -> list[int]:
+        """Take `count` free blocks, forgetting the oldest cached prefixes if need be.
+
+        Raises
+        ------
+        MemoryError
+            When fewer are free; nothing is taken then.
+        """
+        if count > self.num_free:
+            raise MemoryError(f"KV pool: {count} blocks asked for, {self.num_free} free")
+        taken = [self._take() for _ in range(count)]
+        for block in taken:
+            self._refs[block] = 1
+        return taken
+
+    def release(self, blocks: Sequence[int]) -> None:
+        """Count one holder less for each block. The last block is forgotten first, since prefixes are found from the front."""
+        for block in reversed(blocks):
+            self._refs[block] -= 1
+            if self._refs[block]:
+                continue
+            if block in self._hash_of:
+                self._cached[block] = None
+            else:
+                self._blank.append(block)
+
+    def remember(self, block: int, hash_: int) -> None:
+        """Make the full `block` findable by the chained hash of its content, unless an equal block already is."""
+        if self.caching and hash_ not in self._block_of and block not in self._hash_of:
+            self._block_of[hash_] = block
+            self._hash_of[block] = hash_
+
+    def pin(self, owner: Id, blocks: Sequence[int], until_s: Seconds) -> None:
+        """Hold `blocks` for `owner` until a time, whoever else lets go of them. A second pin replaces the first."""
+        self.hold(blocks)
+        self.unpin(owner)
+        self._pins[owner] = (until_s, list(blocks))
+
+    def unpin(self, owner: Id) -> None:
+        """End the pin of `owner`, if there is one."""
+        _, blocks = self._pins.pop(owner, (0.0, []))
+        self.release(blocks)
+
+    def expire_pins(self, now_s: Seconds) -> list[Id]:
+        """End all pins whose time has come; returns their owners."""
+        over = [owner for owner, (until_s, _) in self._pins.items() if until_s <= now_s]
+        for owner in over:
+            self.unpin(owner)
+        return over
+
+    def holders(self) -> tuple[int, ...]:
+        """Reference counts of all blocks, by block id; for checks."""
+        return tuple(self._refs)
+
+    def _take(self) -> int:
+        if self._blank:
+            return self._blank.pop()
+        block, _ = self._cached.popitem(last=False)
+        del self._block_of[self._hash_of.pop(block)]
+        return block

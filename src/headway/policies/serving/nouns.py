@@ -1,0 +1,166 @@
+"""The serving family's nouns: requests, steps, and what happens to them.
+
+A `Step` says everything that one iteration of one instance does, so that no mechanism has to go around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from headway.core.actions import Action
+from headway.core.events import Arrived, Event, Finished
+from headway.core.nouns import Id, Seconds, Slo, Work
+
+
+class Request(Work, frozen=True, kw_only=True):
+    """A prompt to be continued; what a scheduler may know of it.
+
+    Parameters
+    ----------
+    prompt_tokens : int
+        Length of the prompt, >= 1.
+    max_tokens : int
+        The most output tokens its sender accepts, >= 1. The true number is known to nobody.
+    hashes : tuple of int
+        One chained hash per full block of the prompt; equal chains mean equal prefixes.
+    adapter : str
+        The LoRA adapter to run it with; empty for the base model.
+    slo_class : str
+        The named promise it is served under.
+    ttft_s, tpot_s : float or None
+        Bounds of its own on the time to first token and the time per output token, in seconds, > 0. They stand in for
+        those of its class.
+    """
+
+    kind: str = "request"
+    prompt_tokens: int
+    max_tokens: int
+    hashes: tuple[int, ...] = ()
+    adapter: str = ""
+    slo_class: str = "default"
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+
+    @property
+    def own_slos(self) -> list[Slo]:
+        """The objectives that the request itself brought."""
+        bounds = {"ttft_s": self.ttft_s, "tpot_s": self.tpot_s}
+        return [Slo(metric, bound, 1.0) for metric, bound in bounds.items() if bound is not None]
+
+
+class Piece(Struct, frozen=True, gc=False):
+    """A share of one request in a step: its next `tokens` tokens, through the layers ``[first, last)`` or all of them."""
+
+    request: Id
+    tokens: int
+    layers: tuple[int, int] | None = None
+
+
+class TuneUnit(Struct, frozen=True, gc=False):
+    """A unit of fine-tuning carried by a step: some layers of one microbatch of a job, forward or backward."""
+
+    job: Id
+    microbatch: int
+    layers: tuple[int, int]
+    phase: Literal["forward", "backward"]
+
+
+class Step(Action, frozen=True, gc=False, kw_only=True):
+    """One iteration of one instance.
+
+    Parameters
+    ----------
+    instance : str
+        Which instance runs it; it must be idle.
+    pieces : tuple of Piece
+        What it computes; at most one piece per request. A request whose known tokens are all computed by the end of the
+        step yields one output token.
+    speculate : mapping of str to int
+        How many tokens to draft ahead, by request.
+    share : float
+        The share of compute this step gets, in (0, 1]; the rest belongs to `tune` or to another step.
+    tune : TuneUnit or None
+        Fine-tuning carried along.
+    repeat : int
+        Run the step this many times, >= 1, unless something happens in between. Only for steps of single-token pieces.
+    """
+
+    instance: Id
+    pieces: tuple[Piece, ...]
+    speculate: Mapping[Id, int] = {}
+    share: float = 1.0
+    tune: TuneUnit | None = None
+    repeat: int = 1
+
+    @property
+    def subject(self) -> Id:
+        """The instance."""
+        return self.instance
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens computed in one run of the step."""
+        return sum(piece.tokens for piece in self.pieces)
+
+
+class RequestArrived(Arrived, frozen=True, gc=False, kw_only=True):
+    """A request is here and waits for a decision."""
+
+    work: Request
+
+
+class StepDone(Event, frozen=True, gc=False, kw_only=True):
+    """`instance` has run a step.
+
+    Parameters
+    ----------
+    instance : str
+        It is idle again.
+    step_s : float
+        How long the step took, in seconds.
+    num_tokens : int
+        Tokens computed, repeats included.
+    num_runs : int
+        How often the step was run.
+    """
+
+    instance: Id
+    step_s: Seconds
+    num_tokens: int
+    num_runs: int = 1
+
+
+class RequestFinished(Finished, frozen=True, gc=False, kw_only=True):
+    """A request is complete, with what its sender felt.
+
+    Parameters
+    ----------
+    reason : str
+        ``"stop"``, ``"length"`` or ``"cancelled"``.
+    output_tokens : int
+        How many tokens it was given.
+    queue_s : float
+        From arrival to the first step, in seconds.
+    ttft_s : float
+        From arrival to the first token, in seconds.
+    tpot_s : float
+        Mean time per output token after the first, in seconds; 0 with fewer than two.
+    e2e_s : float
+        From arrival to the last token, in seconds.
+    cached_tokens : int
+        Prompt tokens that were found in the prefix cache.
+    num_preempted : int
+        How often it lost its place.
+    """
+
+    reason: str
+    output_tokens: int
+    queue_s: Seconds
+    ttft_s: Seconds
+    tpot_s: Seconds
+    e2e_s: Seconds
+    cached_tokens: int = 0
+    num_preempted: int = 0

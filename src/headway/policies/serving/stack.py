@@ -1,0 +1,106 @@
+"""Seats put together: a `Stack` is a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from headway.core.actions import Action, Move, Reject, Wake
+from headway.core.events import Event, Refused
+from headway.core.nouns import Id, Seconds
+from headway.policies.serving.nouns import RequestArrived
+from headway.policies.serving.seats import Admit, Batch, Route, ServingView
+from headway.policies.serving.state import RequestState
+
+RETRY_S: Seconds = 0.05
+"""How long after a refusal a stack tries again."""
+
+
+class AdmitAll:
+    """Takes every request that can fit into an instance at all."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+    def refusal(self, state: RequestState, view: ServingView) -> str | None:
+        """Turn away only what no instance could ever hold."""
+        largest = max(i.kv.num_blocks * i.kv.block_size for i in view.instances.values())
+        if state.reach_tokens > largest:
+            return f"it may come to {state.reach_tokens} tokens, and the largest KV memory holds {largest}"
+        return None
+
+
+class LeastLoaded:
+    """Sends each request to the instance with the fewest requests; the first of equals."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+    def pick(self, state: RequestState, view: ServingView) -> Id:
+        """Return the instance with the fewest waiting and running requests."""
+        return min(view.instances.values(), key=lambda instance: instance.num_requests).id
+
+
+class Stack:
+    """A serving policy made of seats.
+
+    A session calls it once per event. An arrival is admitted and routed; then every idle instance is asked for its next
+    step.
+
+    Parameters
+    ----------
+    batch : Batch
+        Which tokens run next.
+    route : Route
+        Which instance serves a request; `LeastLoaded` by default.
+    admit : Admit
+        Whether a request is taken; `AdmitAll` by default.
+    name : str
+        The name in traces and reports; the batch seat's class by default.
+    """
+
+    def __init__(self, *, batch: Batch, route: Route | None = None, admit: Admit | None = None, name: str = "") -> None:
+        self.batch = batch
+        self.route = route or LeastLoaded()
+        self.admit = admit or AdmitAll()
+        self.name = name or type(batch).__name__
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Reset every seat, each with a random stream of its own."""
+        seats = (self.batch, self.route, self.admit)
+        for seat, stream in zip(seats, rng.spawn(len(seats)), strict=True):
+            seat.reset(stream)
+
+    def decide(self, event: Event, view: ServingView) -> Iterator[Action]:
+        """Admit and route what is new; give every idle instance its next step."""
+        if isinstance(event, RequestArrived):
+            yield from self._take_in(event, view)
+        elif isinstance(event, Refused):
+            yield Wake(view.now_s + RETRY_S, "retry")  # trying again at once would be refused again
+        else:
+            yield from self._steps(view)
+
+    def _take_in(self, event: RequestArrived, view: ServingView) -> Iterator[Action]:
+        state = view.requests.get(event.work.id)
+        if state is None:
+            return
+        refusal = self.admit.refusal(state, view)
+        if refusal:
+            yield Reject(state.id, refusal)
+            return
+        instance = self.route.pick(state, view)
+        yield Move(state.id, instance)
+        if not view.instances[instance].busy:
+            yield Wake(view.now_s, "form")  # once the move is visible, and with all that arrives at the same instant
+
+    def _steps(self, view: ServingView) -> Iterator[Action]:
+        draft = view.draft()
+        for instance in view.instances.values():
+            if instance.busy or not instance.num_requests:
+                continue
+            part = draft.on(instance.id)
+            step = self.batch.form(instance, part, view.now_s)
+            yield from part.actions
+            if step is not None:
+                yield step

@@ -1,0 +1,1 @@
+"""Virtual time: one world per family."""
