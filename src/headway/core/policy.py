@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -60,7 +60,7 @@ class Planner(Protocol[P_contra]):
         """Plan `problem` within `budget_s` seconds of computing; raises `PlanError` when there is no plan."""
 
 
-class FollowPlan:
+class FollowPlan(Generic[V, P]):
     """A policy that carries out a planner's plan, and plans again when the world departs from it.
 
     Parameters
