@@ -37,8 +37,8 @@ class Start(Action, frozen=True, gc=False):
 class Preempt(Action, frozen=True, gc=False):
     """Stop the running work `id`.
 
-    `how` is ``"requeue"`` (progress is lost, work waits again), ``"pause"`` (progress stays, memory is kept) or ``"swap"``
-    (progress stays, memory goes elsewhere).
+    `how` is ``"requeue"`` (progress is lost, work waits again), ``"pause"`` (progress stays, memory is kept) or
+    ``"swap"`` (progress stays, memory goes elsewhere).
     """
 
     id: Id

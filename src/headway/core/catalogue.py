@@ -1,8 +1,8 @@
 """The catalogue: one row per mechanism drives lazy import, listing, documentation and tests.
 
-Each family of `headway.policies` has a ``catalogue.toml`` with a ``[family]`` table and one ``[[mechanism]]`` table per
-row. Others add rows from their own packages: an entry point of the group ``headway.policies`` names a package that has a
-``catalogue.toml`` of the same shape.
+Each family of `headway.policies` has a ``catalogue.toml`` with a ``[family]`` table and one ``[[mechanism]]`` table
+per row. Others add rows from their own packages: an entry point of the group ``headway.policies`` names a package
+that has a ``catalogue.toml`` of the same shape.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
@@ -37,8 +37,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     world : str
         ``"module:function"`` of (seed) -> (world, accounts): a small world in virtual time for contract checks.
     wrap : str
-        ``"module:function"`` of (seat, part, name) -> policy: how a single seat becomes a whole policy. Empty when all rows are
-        policies.
+        ``"module:function"`` of (seat, part, name) -> policy: how a single seat becomes a whole policy. Empty when
+        all rows are policies.
     """
 
     name: str
@@ -107,7 +107,7 @@ def rows(family: str = "") -> list[Row]:
     return [row for name, (_, found) in _catalogue().items() if family in ("", name) for row in found]
 
 
-def find(id: str) -> Row:  # noqa: A002 (every noun has an id)
+def find(id: str) -> Row:
     """Return the row of a mechanism.
 
     Raises
@@ -121,7 +121,7 @@ def find(id: str) -> Row:  # noqa: A002 (every noun has an id)
     raise unknown_name("policy", id, (row.id for row in rows()), "headway list")
 
 
-def load(id: str) -> type[Any]:  # noqa: A002 (every noun has an id)
+def load(id: str) -> type[Any]:
     """Import and return the class of a mechanism; nothing else of its family is imported."""
     found = resolve(find(id).cls)
     if not isinstance(found, type):
@@ -129,7 +129,7 @@ def load(id: str) -> type[Any]:  # noqa: A002 (every noun has an id)
     return found
 
 
-def build(id: str, params: Mapping[str, Any] | None = None) -> Any:  # noqa: A002 (every noun has an id)
+def build(id: str, params: Mapping[str, Any] | None = None) -> Any:
     """Make a mechanism from its parameters; a single seat comes wrapped as a whole policy.
 
     Parameters
@@ -185,8 +185,8 @@ def _catalogue() -> dict[str, tuple[Family, tuple[Row, ...]]]:
 
 def _folders() -> list[Traversable]:
     ours = files("headway.policies")
-    folders = sorted((cast(Traversable, f) for f in ours.iterdir() if f.is_dir()), key=lambda folder: folder.name)
-    return folders + [cast(Traversable, files(point.value)) for point in entry_points(group=GROUP)]
+    folders = sorted((f for f in ours.iterdir() if f.is_dir()), key=lambda folder: folder.name)
+    return folders + [files(point.value) for point in entry_points(group=GROUP)]
 
 
 def _read(file: Traversable) -> _File:

@@ -69,8 +69,8 @@ class ScaledClock:
 class TestClock:
     """Time that jumps to the next deadline whenever nobody has anything else to do.
 
-    The event loop cannot say that it is idle, so the clock lets every ready task run for `patience` rounds after the last
-    call to `sleep_until`, then jumps. All sleepers of one instant wake in the order in which they went to sleep.
+    The event loop cannot say that it is idle, so the clock lets every ready task run for `patience` rounds after the
+    last call to `sleep_until`, then jumps. All sleepers of one instant wake in the order in which they went to sleep.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Constructor = configuration: plain mappings (TOML, command lines) to constructor calls and back.
 
-There are no configuration classes beside the things they configure: what a class accepts *is* its signature. Numbers may
-be written for people: ``"16k"``, ``"2GiB"``, ``"5min"``.
+There are no configuration classes beside the things they configure: what a class accepts *is* its signature. Numbers
+may be written for people: ``"16k"``, ``"2GiB"``, ``"5min"``.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ def _signature(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _hints(make: Callable[..., Any]) -> dict[str, Any]:
-    owner = make.__init__ if isinstance(make, type) and "__annotations__" not in vars(make) else make  # type: ignore[misc]
-    try:
+    owner = make.__init__ if isinstance(make, type) and "__annotations__" not in vars(make) else make  # type:
+    ignore[misc] try:
         return get_type_hints(owner)
     except NameError:  # an annotation that exists for type checkers only
         return {}

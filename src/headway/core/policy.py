@@ -22,10 +22,10 @@ P = TypeVar("P")
 class Policy(Protocol[V_contra]):
     """A pure decider: it sees events and a read-only view, and answers with actions.
 
-    A session is the only caller. It calls `reset` once before the first event, then `decide` once per event, never twice
-    at a time. A policy has no clock (it reads ``event.at_s`` and ``view.now_s``, and asks for time with `Wake`), does no
-    I/O, and draws randomness only from the generator given to `reset`. Its constructor takes keywords only, stores them
-    under their own names and does no work.
+    A session is the only caller. It calls `reset` once before the first event, then `decide` once per event, never
+    twice at a time. A policy has no clock (it reads ``event.at_s`` and ``view.now_s``, and asks for time with
+    `Wake`), does no I/O, and draws randomness only from the generator given to `reset`. Its constructor takes
+    keywords only, stores them under their own names and does no work.
     """
 
     def reset(self, rng: np.random.Generator) -> None:

@@ -17,9 +17,9 @@ class Quantiles:
 
     Notes
     -----
-    Source: Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees", 2019,
-    arXiv 1908.10693, section 2 (the basic sketch, without collapsing: the number of buckets is bounded by the range of the
-    numbers, about 2,100 for 1 ns to 30 years at 1%).
+    Source: Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees",
+    2019, arXiv 1908.10693, section 2 (the basic sketch, without collapsing: the number of buckets is bounded by the
+    range of the numbers, about 2,100 for 1 ns to 30 years at 1%).
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Quantiles:
         return self.total / self.count if self.count else math.nan
 
     def at(self, quantile: float) -> float:
-        """Return the number below or at which a share `quantile` of all numbers lie, or NaN when nothing was counted."""
+        """Return the number that a share `quantile` of all numbers do not exceed, or NaN when there are none."""
         if not self.count:
             return math.nan
         rank = max(1, math.ceil(quantile * self.count)) - self._zeros

@@ -59,7 +59,8 @@ class Session(Generic[V]):
     trace : TraceSink or None
         Where events and actions are written.
     fallback : Policy or None
-        Who decides from then on when `policy` raises or answers nonsense. Without one the session raises `PolicyFailed`.
+        Who decides from then on when `policy` raises or answers nonsense. Without one the session raises
+        `PolicyFailed`.
     strict : bool
         Whether a refused action raises `IllegalAction` instead of coming back as a `Refused` event.
     """

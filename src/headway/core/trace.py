@@ -1,7 +1,7 @@
 """The trace: the whole conversation between a session and its policy, as tagged structs.
 
-A file is JSON lines. The first line is a `TraceHeader`; every other line is one event or action whose ``type`` is the name
-of its class. Replaying means feeding the events of a file to another policy.
+A file is JSON lines. The first line is a `TraceHeader`; every other line is one event or action whose ``type`` is the
+name of its class. Replaying means feeding the events of a file to another policy.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class ServingBoard:
     instances : sequence of InstanceState
         The replicas that serve.
     can : frozenset of str
-        What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"repeat"``, ``"speculate"``, ``"share"``,
-        ``"tune"``, ``"migrate"``. A step that needs more is refused.
+        What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"repeat"``, ``"speculate"``,
+        ``"share"``, ``"tune"``, ``"migrate"``. A step that needs more is refused.
     """
 
     def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:
@@ -52,7 +52,7 @@ class ServingBoard:
         return state
 
     def advance(self, step: Step, now_s: Seconds) -> list[RequestState]:
-        """Note that an instance ran `step` once; returns the requests that it gave a token, in the order of the pieces."""
+        """Note that an instance ran `step` once; returns the requests it gave a token, in the order of the pieces."""
         instance = self.instances[step.instance]
         running, block_size = instance.running, instance.kv.block_size
         emitted: list[RequestState] = []

@@ -48,7 +48,7 @@ class InstanceDraft:
         self.actions.append(Preempt(state.id))
 
     def cost(self, state: RequestState, kv_tokens: int) -> tuple[int, int]:
-        """Return the free blocks that starting a waiting request would use, and the tokens it would find in the cache."""
+        """Return the free blocks that starting a waiting request would use, and the tokens it finds cached."""
         kv = self.instance.kv
         found = kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size]) if state.hashes else []
         fresh = max(0, kv.blocks_for(kv_tokens) - len(found))

@@ -1,7 +1,7 @@
 """The books of one instance's paged KV memory: which block belongs to whom, and what is cached where.
 
-Only the books are here; the memory itself is an engine's tensor, or nothing at all in virtual time. Both keep these same
-books, so a policy meets the same memory in both. Executors write, policies read.
+Only the books are here; the memory itself is an engine's tensor, or nothing at all in virtual time. Both keep these
+same books, so a policy meets the same memory in both. Executors write, policies read.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class BlockPool:
         return taken
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Count one holder less for each block. The last block is forgotten first, since prefixes are found from the front."""
+        """Count one holder less for each block. The last is forgotten first: prefixes are found from the front."""
         for block in reversed(blocks):
             self._refs[block] -= 1
             if self._refs[block]:

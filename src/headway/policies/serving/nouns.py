@@ -52,7 +52,7 @@ class Request(Work, frozen=True, kw_only=True):
 
 
 class Piece(Struct, frozen=True, gc=False):
-    """A share of one request in a step: its next `tokens` tokens, through the layers ``[first, last)`` or all of them."""
+    """A share of one request in a step: its next `tokens` tokens, through layers ``[first, last)`` or all."""
 
     request: Id
     tokens: int

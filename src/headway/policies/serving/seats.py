@@ -75,6 +75,6 @@ class Batch(Seat, Protocol):
     def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         """Return the next step of an idle instance, or None to leave it idle.
 
-        Starts and preemptions go into `draft`; the stack puts them before the step. Called whenever the instance is idle
-        and something happened.
+        Starts and preemptions go into `draft`; the stack puts them before the step. Called whenever the instance is
+        idle and something happened.
         """
