@@ -39,15 +39,15 @@ def kind_of(weight: Tensor, kind: WeightKind | None) -> WeightKind:
 def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Round each row of a `[N, K]` weight to int8 with one scale: `[N, K]` int8 and `[N]` float32."""
     wide = weight.float()
-    scales = wide.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127.0
-    return (wide / scales.unsqueeze(1)).round_().to(torch.int8), scales
+    largest = wide.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    return (wide * (127.0 / largest).unsqueeze(1)).round_().to(torch.int8), largest / 127.0
 
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """Round each row of `x [M, K]` to 8 bits around 128: `[M, K]` uint8 and scales `[M, 1]` float32."""
     wide = x.float()
-    scales = wide.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127.0
-    return ((wide / scales).round_() + 128.0).to(torch.uint8), scales
+    largest = wide.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return ((wide * (127.0 / largest)).round_() + 128.0).to(torch.uint8), largest / 127.0
 
 
 def pack(weight: Tensor, kind: WeightKind | None) -> TorchPacked:

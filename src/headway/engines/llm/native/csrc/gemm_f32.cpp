@@ -1,0 +1,8 @@
+// Products with float weights.
+#include "finish.h"
+
+namespace headway {
+
+HEADWAY_PRODUCTS(, F32)
+
+}  // namespace headway
