@@ -1,0 +1,44 @@
+"""The OpenAI-compatible server: `run` a `ServerConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headway.app.server.config import KEY_VARIABLE, SLO_CLASSES, ServerConfig, keys_of
+from headway.engines.llm.messages import Ready
+
+__all__ = ["KEY_VARIABLE", "SLO_CLASSES", "ServerConfig", "keys_of", "run"]
+
+
+def run(
+    config: ServerConfig,
+    *,
+    on_loading: Callable[[str], None] | None = None,
+    on_ready: Callable[[Ready, str], None] | None = None,
+) -> int:
+    """Serve until asked to stop, and return the exit status.
+
+    Parameters
+    ----------
+    config : ServerConfig
+        What to serve, and how.
+    on_loading : callable or None
+        Told in a few words what the engine does before it is ready.
+    on_ready : callable or None
+        Told the engine's facts and the server's address, such as ``"http://127.0.0.1:8000"``, once requests can be served.
+
+    Returns
+    -------
+    int
+        0 after an orderly end, 1 when the engine could not be started, 128 plus the signal's number after a second signal.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration cannot work, for example because the port is taken.
+    MissingExtra
+        When the server's libraries are not installed.
+    """
+    from headway.app.server.lifecycle import run_server  # imported late: it pulls in the HTTP libraries
+
+    return run_server(config, on_loading=on_loading, on_ready=on_ready)
