@@ -30,15 +30,12 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "k", "12 parsecs", "1..2", "1_"])
 def test_a_number_that_is_none_is_a_clear_error(text: str) -> None:
-    if text == "1_":
-        assert number(text) == 1
-        return
     with pytest.raises(ConfigError, match="must be digits"):
         number(text)
 
 
 def test_strings_become_numbers_where_numbers_are_wanted() -> None:
-    made = decode(Knobs, {"budget": "2k", "share": "25%", "name": "7", "limit": "1Ki" + "B"}, where="knobs")
+    made = decode(Knobs, {"budget": "2k", "share": "25%", "name": "7", "limit": "1KiB"}, where="knobs")
     assert (made.budget, made.share, made.name, made.limit) == (2000, 0.25, "7", 1024)
 
 

@@ -26,7 +26,7 @@ UNITS = {
 }  # fmt: skip
 """Suffixes a number may carry, and what they multiply it by."""
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*")
+_NUMBER = re.compile(r"\s*([+-]?(?:\d(?:_?\d)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*")
 
 
 def number(text: str) -> float:
@@ -137,9 +137,8 @@ def _signature(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _hints(make: Callable[..., Any]) -> dict[str, Any]:
-    owner = make.__init__ if isinstance(make, type) and "__annotations__" not in vars(make) else make  # type:
-    ignore[misc] try:
-        return get_type_hints(owner)
+    try:
+        return get_type_hints(vars(make).get("__init__", make) if isinstance(make, type) else make)
     except NameError:  # an annotation that exists for type checkers only
         return {}
 
