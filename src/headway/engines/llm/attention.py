@@ -1,0 +1,98 @@
+"""Our attention, plugged into `transformers`: keys and values go to the paged pool, queries read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from headway.engines.llm.step import current
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from headway.engines.llm.native import Kernels
+
+NAME = "headway"
+"""The name our attention has among the attention implementations of `transformers`."""
+
+
+@dataclass(frozen=True)
+class KvShape:
+    """What one layer keeps per token: so many heads of keys `key_dim` and values `value_dim` wide."""
+
+    num_kv_heads: int
+    key_dim: int
+    value_dim: int
+
+    @property
+    def width(self) -> int:
+        """Width of a pool's heads: keys and values lie in pools of one shape, the narrower padded with zeros."""
+        return max(self.key_dim, self.value_dim)
+
+
+@dataclass
+class KvPools:
+    """The paged memory of keys and values: one pair of tensors `[blocks, kv_heads, block_size, width]` per layer."""
+
+    kernels: Kernels
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def allocate(
+        cls, kernels: Kernels, shapes: list[KvShape], num_blocks: int, block_size: int, like: torch.Tensor
+    ) -> KvPools:
+        """Take the memory, in the type and on the device of `like`."""
+        pools = cls(kernels)
+        for shape in shapes:
+            for side in (pools.keys, pools.values):
+                side.append(like.new_empty(num_blocks, shape.num_kv_heads, block_size, shape.width))
+        return pools
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, sliding_window: int, softcap: float
+    ) -> Tensor:
+        """Write `k`, `v` `[tokens, kv_heads, dim]` of this step, then attend with `q [tokens, heads, dim]`."""
+        step = current()
+        assert step.segment is not None
+        batch, keys, values = step.segment.batch, self.keys[layer], self.values[layer]
+        width, value_dim = keys.shape[-1], v.shape[-1]
+        q, k, v = _widened(q, width), _widened(k, width), _widened(v, width)
+        self.kernels.write_kv(k, v, keys, values, batch.slots)
+        out = self.kernels.paged_attention(q, keys, values, batch, scale, sliding_window, softcap)
+        return out if value_dim == width else out[..., :value_dim]
+
+
+def _widened(x: Tensor, width: int) -> Tensor:
+    if x.shape[-1] == width:
+        return x
+    from torch.nn import functional
+
+    return cast("Tensor", functional.pad(x, (0, width - x.shape[-1])))
+
+
+def attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend as `transformers` asks: `query [1, heads, tokens, dim]` in, `[1, tokens, heads, dim]` out."""
+    pools: KvPools = module.headway_pools
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    out = pools.attend(module.layer_idx, q, k, v, scale, sliding_window or 0, softcap or 0.0)
+    return out.unsqueeze(0), None
+
+
+def register() -> None:
+    """Make our attention known to `transformers`. No mask goes with it: causality and windows are the kernel's."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attention)

@@ -1,0 +1,88 @@
+"""Gates around decoder layers: only the pieces whose range covers a layer pass it, the others flow around."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headway.engines.llm.step import Segment, StepBatch, current
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class StoredStates:
+    """Hidden states of pieces that stopped between two layers, by slot."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, Tensor] = {}
+
+    def drop(self, slot: int) -> None:
+        """Forget what a slot left."""
+        self._states.pop(slot, None)
+
+    def put_back(self, step: StepBatch, layer: int, hidden: Tensor) -> None:
+        """Give the pieces that go on from `layer` the states they stopped with; writes to `hidden [tokens, width]`."""
+        for visit in step.enters.get(layer, ()):
+            hidden[visit.begin : visit.end] = self._states.pop(visit.slot)
+
+    def keep(self, step: StepBatch, layer: int, hidden: Tensor) -> None:
+        """Store the states of the pieces that stop before `layer`."""
+        for visit in step.leaves.get(layer, ()):
+            self._states[visit.slot] = hidden[visit.begin : visit.end].clone()
+
+
+class Gate:
+    """Stands in for the `forward` of one decoder layer.
+
+    Parameters
+    ----------
+    index : int
+        Which layer.
+    layer : nn.Module
+        The decoder layer; its `forward` is replaced.
+    stored : StoredStates
+        Where pieces wait between two layers.
+    """
+
+    def __init__(self, index: int, layer: nn.Module, stored: StoredStates) -> None:
+        self.index = index
+        self._forward = layer.forward
+        self._stored = stored
+        layer.forward = self.forward  # attributes of the layer stay visible to model code
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Run the layer on the tokens that pass it; `hidden_states [1, tokens, width]`."""
+        step = current()
+        if not step.ragged_layers:
+            return self._forward(hidden_states, *args, **kwargs)
+        return self._pass_some(step, hidden_states, args, kwargs)
+
+    def _pass_some(self, step: StepBatch, hidden_states: Tensor, args: Any, kwargs: Any) -> Any:
+        segment = next((s for s in step.segments if s.first <= self.index < s.last), None)
+        hidden = hidden_states.clone()
+        self._stored.put_back(step, self.index, hidden[0])
+        out: Any = hidden
+        if segment is not None:
+            out = self._run_on(step, segment, hidden, args, kwargs)
+        self._stored.keep(step, self.index + 1, (out[0] if isinstance(out, tuple) else out)[0])
+        return out
+
+    def _run_on(self, step: StepBatch, segment: Segment, hidden: Tensor, args: Any, kwargs: Any) -> Any:
+        step.enter(segment)
+        if segment.tokens is None:
+            return self._forward(hidden, *args, **kwargs)
+        tokens, num_tokens = segment.tokens, hidden.shape[1]
+        args = tuple(_picked(value, tokens, num_tokens) for value in args)
+        kwargs = {name: _picked(value, tokens, num_tokens) for name, value in kwargs.items()}
+        out = self._forward(hidden.index_select(1, tokens), *args, **kwargs)
+        hidden.index_copy_(1, tokens, out[0] if isinstance(out, tuple) else out)
+        return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
+
+
+def _picked(value: Any, tokens: Tensor, num_tokens: int) -> Any:
+    """Pick the tokens that pass from an argument of a layer, if it has one entry per token `[1, tokens, ...]`."""
+    if isinstance(value, tuple):
+        return tuple(_picked(item, tokens, num_tokens) for item in value)
+    if hasattr(value, "index_select") and value.dim() >= 2 and value.shape[1] == num_tokens:
+        return value.index_select(1, tokens)
+    return value

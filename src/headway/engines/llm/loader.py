@@ -1,0 +1,193 @@
+"""Get a checkpoint off the disk: what it is, whether it can be served, and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headway.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from headway.engines.llm.config import EngineConfig
+
+SERVED_LAYERS = frozenset({"full_attention", "sliding_attention"})
+"""Kinds of layers whose whole memory is a paged cache of keys and values."""
+
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+
+
+@dataclass
+class Checkpoint:
+    """A model with its weights, as `transformers` loads it, and what is known of it.
+
+    Attributes
+    ----------
+    model : PreTrainedModel
+        In evaluation mode, on its device.
+    config : PretrainedConfig
+        Of the text model.
+    context_tokens : int
+        Longest sequence.
+    eos_ids : tuple of int
+        Tokens that end an output.
+    """
+
+    model: PreTrainedModel
+    config: PretrainedConfig
+    context_tokens: int
+    eos_ids: tuple[int, ...]
+
+
+def load(config: EngineConfig, progress: Callable[[str], None]) -> Checkpoint:
+    """Load what `config` names.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        Which model, on what device, in what type, with what context.
+    progress : callable
+        Is told in a few words what is being done.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such checkpoint, it is incomplete, of an architecture that cannot be served, or does not fit
+        the configuration.
+    """
+    import torch
+
+    progress("reading the model's configuration")
+    described = read_config(config.model)
+    text = described.get_text_config(decoder=True)
+    _check_architecture(config.model, described, text)
+    context_tokens = _context_tokens(config, text)
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    progress(f"loading weights in {str(dtype).removeprefix('torch.')}")
+    model = _load_weights(config.model, described, dtype, device)
+    with torch.no_grad():
+        model.eval().requires_grad_(False)
+    return Checkpoint(model, text, context_tokens, _eos_ids(model, text))
+
+
+def read_config(model: str) -> PretrainedConfig:
+    """Read the configuration of a local folder or a hub id, or say in one sentence why it cannot be."""
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder = Path(model).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ConfigError(f"model {model}: the folder must hold config.json, but does not. Give a checkpoint's folder.")
+    if not folder.is_dir() and (folder.is_absolute() or model.startswith((".", "~"))):
+        raise ConfigError(f"model {model}: there must be such a folder, but there is none. Check the path.")
+    try:
+        return AutoConfig.from_pretrained(str(folder) if folder.is_dir() else model)
+    except Exception as error:
+        raise ConfigError(
+            f"model {model}: must be a checkpoint that transformers knows, got: {_first_line(error)}"
+        ) from error
+
+
+def _check_architecture(model: str, described: PretrainedConfig, text: PretrainedConfig) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = described.model_type
+    if described.is_encoder_decoder or type(described) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ConfigError(
+            f"model {model}: must be a decoder-only language model, got architecture {kind!r}. Choose another."
+        )
+    others = set(getattr(text, "layer_types", None) or ()) - SERVED_LAYERS
+    if others:
+        raise ConfigError(
+            f"model {model}: its layers must be full or sliding attention, got {', '.join(sorted(others))} ({kind}). "
+            "Choose another."
+        )
+
+
+def _context_tokens(config: EngineConfig, text: PretrainedConfig) -> int:
+    own = next((int(getattr(text, name)) for name in CONTEXT_NAMES if getattr(text, name, None)), 0)
+    if config.context_tokens < 0 or (own and config.context_tokens > own):
+        raise ConfigError(
+            f"engine: context_tokens must be in 1..{own}, the model's own, got {config.context_tokens}. "
+            "Use 0 for the model's."
+        )
+    if not (config.context_tokens or own):
+        raise ConfigError(f"engine: context_tokens must be given, since model {config.model} does not say its own.")
+    return config.context_tokens or own
+
+
+def choose_device(asked: str) -> torch.device:
+    """Return the device to compute on: a GPU where there is one, unless told otherwise."""
+    import torch
+
+    found = torch.cuda.is_available()
+    if asked == "cuda" and not found:
+        raise ConfigError("engine: device cuda needs a GPU that torch can see, but there is none. Use device cpu.")
+    return torch.device("cuda" if asked == "cuda" or (asked == "auto" and found) else "cpu")
+
+
+def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
+    """Return the type to compute in: bfloat16 where the processor computes in it, else float32."""
+    import torch
+
+    if asked == "float16" and device.type == "cpu":
+        raise ConfigError("engine: dtype on a CPU must be float32 or bfloat16, got 'float16'. Use auto.")
+    if asked != "auto":
+        named: torch.dtype = getattr(torch, asked)
+        return named
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    import torch
+
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in checks)
+
+
+def _load_weights(model: str, described: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded, info = AutoModelForCausalLM.from_pretrained(
+            str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model,
+            config=described,
+            dtype=dtype,
+            device_map=None if device.type == "cpu" else device,
+            attn_implementation="eager",
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise ConfigError(f"model {model}: its weights must be there and fit, got: {_first_line(error)}") from error
+    _check_complete(model, info)
+    result: PreTrainedModel = loaded
+    return result
+
+
+def _check_complete(model: str, info: dict[str, Any]) -> None:
+    missing: Iterable[str] = sorted(info.get("missing_keys") or ())
+    if missing:
+        some = ", ".join(list(missing)[:3])
+        raise ConfigError(f"model {model}: its weights must be complete, but {some} and perhaps others are missing.")
+
+
+def _eos_ids(model: PreTrainedModel, text: PretrainedConfig) -> tuple[int, ...]:
+    generation = getattr(model, "generation_config", None)
+    for source in (generation, text):
+        ids = getattr(source, "eos_token_id", None)
+        if ids is not None:
+            return (ids,) if isinstance(ids, int) else tuple(ids)
+    return ()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no details'}"
