@@ -94,6 +94,15 @@ class SloLedger:
         self.num_good += good
         return good
 
+    def miss(self, slo_class: str, own: Sequence[Slo] = ()) -> None:
+        """Count one work that was turned away or failed: it has no metrics, and met nothing it was promised."""
+        overridden = {slo.metric for slo in own}
+        promise = self._classes.get(slo_class)
+        for slo in promise.slos if promise else ():
+            if slo.metric not in overridden:
+                self._counts[slo_class, slo][1] += 1
+        self.num_seen += 1
+
     def rows(self) -> list[SloRow]:
         """One row per class and objective, in the order in which they were promised."""
         return [

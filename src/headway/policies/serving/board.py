@@ -127,7 +127,10 @@ class ServingBoard:
         state = instance.waiting.get(action.id) if instance else None
         if instance is None or state is None:
             return f"it does not wait at {name!r}"
-        if not self._take_memory(instance, state, int(amounts.get("kv_tokens", state.known_tokens))):
+        tokens = amounts.get("kv_tokens", state.known_tokens)
+        if not 0 < tokens <= instance.kv.num_blocks * instance.kv.block_size:
+            return f"its KV memory must be for at least 1 token and fit into the pool, {tokens:g} asked for"
+        if not self._take_memory(instance, state, int(tokens)):
             return "there is not enough KV memory"
         del instance.waiting[state.id]
         instance.running[state.id] = state
@@ -146,7 +149,7 @@ class ServingBoard:
         state.computed_tokens = len(found) * kv.block_size
         kv.num_queried_tokens += state.known_tokens
         kv.num_hit_tokens += state.computed_tokens
-        if state.output_tokens == 0:
+        if not state.num_preempted:  # what it finds later may be its own
             state.cached_tokens = state.computed_tokens
         return True
 
@@ -198,6 +201,8 @@ class ServingBoard:
         for ability, wanted in asked.items():
             if wanted and ability not in self.can:
                 return f"this executor cannot {ability}"
+        if step.repeat < 1 or not 0 < step.share <= 1:
+            return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
         if not step.pieces and step.tune is None:
             return "a step must compute something"
         if len({piece.request for piece in step.pieces}) != len(step.pieces):
@@ -214,7 +219,7 @@ class ServingBoard:
             end = state.computed_tokens + piece.tokens
             if piece.tokens < 1 or end > state.known_tokens:
                 return f"{piece.request} has {state.left_tokens} tokens left, {piece.tokens} asked for"
-            if later and end != state.known_tokens:
+            if later and (end != state.known_tokens or piece.layers is not None):
                 return "only steps whose every piece yields a token can be repeated"
             if end + later > state.kv_tokens:
                 growth.append((state, -(-(end + later - state.kv_tokens) // block_size)))
@@ -230,6 +235,8 @@ class ServingBoard:
         first, last = piece.layers or (0, instance.num_layers)
         if first != state.layers_done or not first < last <= instance.num_layers:
             return f"{state.id} must go on from layer {state.layers_done}, got layers {first} to {last}"
+        if state.layers_done and piece.tokens != state.layers_tokens:
+            return f"{state.id} is amid a chunk of {state.layers_tokens} tokens, {piece.tokens} asked for"
         return None
 
     # What they share -------------------------------------------------------------------------------------------------
@@ -238,6 +245,7 @@ class ServingBoard:
         """Note a partial walk through the layers; says whether the chunk has now been through all of them."""
         assert piece.layers is not None
         state.layers_done = piece.layers[1] % instance.num_layers
+        state.layers_tokens = piece.tokens
         return not state.layers_done
 
     def _remember(self, instance: InstanceState, state: RequestState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -16,13 +17,13 @@ class InstanceDraft:
     Attributes
     ----------
     free_blocks : int
-        Blocks still free after what was drafted so far. It never promises too much: a prefix that two drafted requests
-        share is counted for both.
+        Blocks still free after what was drafted so far. It never promises too much: a cached prefix that two drafted
+        requests share is counted for both, because it may be gone by the time the second one starts.
     actions : list of Action
         The starts and preemptions drafted so far, in order.
     """
 
-    __slots__ = ("actions", "free_blocks", "instance", "num_running", "preempted", "started")
+    __slots__ = ("_kept", "_released", "actions", "free_blocks", "instance", "num_running", "preempted", "started")
 
     def __init__(self, instance: InstanceState) -> None:
         self.instance = instance
@@ -31,6 +32,8 @@ class InstanceDraft:
         self.actions: list[Action] = []
         self.preempted: set[Id] = set()
         self.started: dict[Id, int] = {}
+        self._released: Counter[int] = Counter()  # holders that drafted preemptions take from each block
+        self._kept: set[int] = set()  # held blocks that drafted starts share
 
     def extend(self, state: RequestState, tokens: int) -> bool:
         """Draft room for the next `tokens` tokens of a running request; says whether there is any."""
@@ -42,17 +45,20 @@ class InstanceDraft:
 
     def preempt(self, state: RequestState) -> None:
         """Draft that a running request gives back its memory and waits again, in front."""
-        self.free_blocks += self.instance.kv.num_freed_by(state.blocks)
+        num_holders = self.instance.kv.num_holders
+        for block in state.blocks:
+            self._released[block] += 1
+            if self._released[block] == num_holders(block) and block not in self._kept:
+                self.free_blocks += 1
         self.num_running -= 1
         self.preempted.add(state.id)
         self.actions.append(Preempt(state.id))
 
     def cost(self, state: RequestState, kv_tokens: int) -> tuple[int, int]:
-        """Return the free blocks that starting a waiting request would use, and the tokens it finds cached."""
+        """Return the most free blocks that starting a waiting request can use, and the tokens it finds in the cache."""
         kv = self.instance.kv
-        found = kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size]) if state.hashes else []
-        fresh = max(0, kv.blocks_for(kv_tokens) - len(found))
-        return fresh + kv.num_cached_free(found), len(found) * kv.block_size
+        found = self._find(state)
+        return max(kv.blocks_for(kv_tokens), len(found)) - self._num_held(found), len(found) * kv.block_size
 
     def start(self, state: RequestState, kv_tokens: int, spare_blocks: int = 0) -> int | None:
         """Draft that a waiting request starts with memory for `kv_tokens` tokens, leaving `spare_blocks` free.
@@ -60,16 +66,34 @@ class InstanceDraft:
         Returns
         -------
         int or None
-            How many of its tokens are then still to compute, or None (and nothing drafted) when memory is short.
+            How many of its tokens are then still to compute, or None (and nothing drafted) when memory is short. It
+            may turn out to be more, when starts drafted before this one take the memory of a cached prefix.
         """
         blocks, cached = self.cost(state, kv_tokens)
         if self.free_blocks - blocks < spare_blocks:
             return None
         self.free_blocks -= blocks
+        if cached:
+            found = self._find(state)
+            self._kept.update(found[: self._num_held(found)])
         self.num_running += 1
         self.started[state.id] = state.known_tokens - cached
         self.actions.append(Start(state.id, {self.instance.id: {"kv_tokens": kv_tokens}}))
         return state.known_tokens - cached
+
+    def _find(self, state: RequestState) -> list[int]:
+        if not state.hashes:
+            return []
+        kv = self.instance.kv
+        return kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size])
+
+    def _num_held(self, found: list[int]) -> int:
+        """Count the leading blocks of a prefix that somebody holds; what follows one that may vanish may vanish too."""
+        num_holders, released = self.instance.kv.num_holders, self._released
+        for index, block in enumerate(found):
+            if num_holders(block) <= released[block]:
+                return index
+        return len(found)
 
 
 class _HasInstances(Protocol):

@@ -81,9 +81,9 @@ class BlockPool:
         """How many of `blocks` are held by nobody; taking them uses up that many free blocks."""
         return sum(not self._refs[block] for block in blocks)
 
-    def num_freed_by(self, blocks: Iterable[int]) -> int:
-        """How many of `blocks` would become free if one holder let go of all of them."""
-        return sum(self._refs[block] == 1 for block in blocks)
+    def num_holders(self, block: int) -> int:
+        """How many hold `block`."""
+        return self._refs[block]
 
     def hold(self, blocks: Iterable[int]) -> None:
         """Count one more holder for each block; cached ones stop being free."""

@@ -59,14 +59,14 @@ class Admit(Seat, Protocol):
     """Decides whether a new request is taken at all."""
 
     def refusal(self, state: RequestState, view: ServingView) -> str | None:
-        """Return why `state` is turned away, or None to take it. Called once, when it arrives."""
+        """Return why `state` is turned away, or None to take it. Called when it arrives (again if that was refused)."""
 
 
 class Route(Seat, Protocol):
     """Decides which instance serves a request."""
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
-        """Return the id of an instance. Called once per request, when it has been admitted."""
+        """Return the id of an instance. Called when it has been admitted."""
 
 
 class Batch(Seat, Protocol):

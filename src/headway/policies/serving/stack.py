@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from headway.core.actions import Action, Move, Reject, Wake
-from headway.core.events import Event, Refused
+from headway.core.events import Event, Refused, Woke
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.nouns import RequestArrived
 from headway.policies.serving.seats import Admit, Batch, Route, ServingView
@@ -15,6 +15,8 @@ from headway.policies.serving.state import RequestState
 
 RETRY_S: Seconds = 0.05
 """How long after a refusal a stack tries again."""
+RETRY = "retry"
+"""The tag of that wake-up."""
 
 
 class AdmitAll:
@@ -38,8 +40,9 @@ class LeastLoaded:
         """Nothing to forget."""
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
-        """Return the instance with the fewest waiting and running requests."""
-        return min(view.instances.values(), key=lambda instance: instance.num_requests).id
+        """Return the instance with the fewest waiting and running requests, of those that could hold this one."""
+        able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
+        return min(able or view.instances.values(), key=lambda instance: instance.num_requests).id
 
 
 class Stack:
@@ -75,16 +78,18 @@ class Stack:
     def decide(self, event: Event, view: ServingView) -> Iterator[Action]:
         """Admit and route what is new; give every idle instance its next step."""
         if isinstance(event, RequestArrived):
-            yield from self._take_in(event, view)
+            state = view.unrouted.get(event.work.id)
+            if state is not None:
+                yield from self._take_in(state, view)
         elif isinstance(event, Refused):
-            yield Wake(view.now_s + RETRY_S, "retry")  # trying again at once would be refused again
+            yield Wake(view.now_s + RETRY_S, RETRY)  # trying again at once would be refused again
         else:
+            if isinstance(event, Woke) and event.tag == RETRY:
+                for state in view.unrouted.values():
+                    yield from self._take_in(state, view)
             yield from self._steps(view)
 
-    def _take_in(self, event: RequestArrived, view: ServingView) -> Iterator[Action]:
-        state = view.requests.get(event.work.id)
-        if state is None:
-            return
+    def _take_in(self, state: RequestState, view: ServingView) -> Iterator[Action]:
         refusal = self.admit.refusal(state, view)
         if refusal:
             yield Reject(state.id, refusal)
@@ -104,3 +109,5 @@ class Stack:
             yield from part.actions
             if step is not None:
                 yield step
+            elif part.actions:  # it made room and found no use for it: no later event would bring the turn back
+                yield Wake(view.now_s + RETRY_S, RETRY)

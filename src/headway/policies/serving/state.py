@@ -36,14 +36,16 @@ class RequestState:
         Where it waits or runs; empty before it is routed.
     layers_done : int
         How many layers the chunk in progress has been through (layered prefill); 0 between chunks.
+    layers_tokens : int
+        How many tokens that chunk has.
     one : Piece
         Its next token through all layers: the piece of every decode.
     """
 
     __slots__ = (
         "blocks", "cached_tokens", "computed_tokens", "first_step_s", "first_token_s", "hashes", "id", "instance",
-        "known_tokens", "kv_tokens", "last_token_s", "layers_done", "num_preempted", "one", "output_tokens",
-        "remembered", "request",
+        "known_tokens", "kv_tokens", "last_token_s", "layers_done", "layers_tokens", "num_preempted", "one",
+        "output_tokens", "remembered", "request",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
@@ -55,6 +57,7 @@ class RequestState:
         self.output_tokens = 0
         self.cached_tokens = 0
         self.layers_done = 0
+        self.layers_tokens = 0
         self.num_preempted = 0
         self.remembered = 0  # full blocks already findable by hash
         self.blocks: list[int] = []
@@ -100,7 +103,7 @@ class InstanceState:
 
     __slots__ = ("busy", "id", "kv", "num_layers", "running", "waiting")
 
-    def __init__(self, id: Id, kv: BlockPool, num_layers: int) -> None:  # noqa: A002 (every noun has an id)
+    def __init__(self, id: Id, kv: BlockPool, num_layers: int) -> None:
         self.id = id
         self.kv = kv
         self.num_layers = num_layers
