@@ -9,6 +9,8 @@ from headway.engines.llm.step import Segment, StepBatch, current
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from headway.engines.llm.fused import FusedLayers
+
 
 class StoredStates:
     """Hidden states of pieces that stopped between two layers, by slot."""
@@ -34,25 +36,36 @@ class StoredStates:
 class Gate:
     """Stands in for the `forward` of one decoder layer.
 
+    Attributes of the layer stay visible to model code, since only its `forward` is replaced.
+
     Parameters
     ----------
     index : int
         Which layer.
     layer : nn.Module
-        The decoder layer; its `forward` is replaced.
+        The decoder layer.
     stored : StoredStates
         Where pieces wait between two layers.
+
+    Attributes
+    ----------
+    fused : FusedLayers or None
+        All layers as one kernel, once adopted. The first gate runs it for batches without adapters, the others then let
+        everything pass untouched.
     """
 
     def __init__(self, index: int, layer: nn.Module, stored: StoredStates) -> None:
         self.index = index
+        self.fused: FusedLayers | None = None
         self._forward = layer.forward
         self._stored = stored
-        layer.forward = self.forward  # attributes of the layer stay visible to model code
+        layer.forward = self.forward
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run the layer on the tokens that pass it; `hidden_states [1, tokens, width]`."""
         step = current()
+        if self.fused is not None and not step.uses_adapters:
+            return hidden_states if self.index else self.fused.run(step, hidden_states[0], self._stored).unsqueeze(0)
         if not step.ragged_layers:
             return self._forward(hidden_states, *args, **kwargs)
         return self._pass_some(step, hidden_states, args, kwargs)

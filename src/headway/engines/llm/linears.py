@@ -45,7 +45,8 @@ def add_adapters(out: Tensor, x: Tensor, adapters: dict[int, LoraWeights], group
                 "engine: a LoRA adapter must sit where all tokens pass, but this linear sees some. Merge it."
             )
         picked = rows.index_select(0, group.tokens)
-        sums.index_add_(0, group.tokens, nn.functional.linear(nn.functional.linear(picked, lora.a), lora.b))
+        delta = nn.functional.linear(nn.functional.linear(picked, lora.a), lora.b)
+        sums.index_add_(0, group.tokens, delta.to(sums.dtype))
 
 
 class PackedProduct:
@@ -89,6 +90,13 @@ class PackedLinear(nn.Module):  # type: ignore[misc]
         The outputs of this linear.
     in_features : int
         Its inputs.
+
+    Attributes
+    ----------
+    sees_sampled : bool
+        Whether it is the output layer, which sees only the tokens that are sampled.
+    adapters : dict of int to LoraWeights
+        What each adapter adds here.
     """
 
     def __init__(self, product: PackedProduct, begin: int, end: int, in_features: int) -> None:
@@ -99,34 +107,17 @@ class PackedLinear(nn.Module):  # type: ignore[misc]
         self.in_features = in_features
         self.out_features = end - begin
         self.alone = self.out_features == product.num_outputs
+        self.sees_sampled = False
         self.adapters: dict[int, LoraWeights] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x [..., in_features]` to `[..., out_features]`."""
         out = self.product.all(x) if self.alone else self.product.some(x, self.begin, self.end)
         if self.adapters:
-            groups = current().groups
+            step = current()
+            groups = step.sampled_groups if self.sees_sampled else step.groups
             if groups:
                 add_adapters(out, x, self.adapters, groups)
-        return out
-
-
-class PlainLinear(nn.Module):  # type: ignore[misc]
-    """Stands in for an `nn.Linear` where nothing can be packed (on a GPU): the same product, plus adapters."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight = linear.weight
-        self.bias = linear.bias
-        self.in_features = linear.in_features
-        self.out_features = linear.out_features
-        self.adapters: dict[int, LoraWeights] = {}
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `x [..., in_features]` to `[..., out_features]`."""
-        out = nn.functional.linear(x, self.weight, self.bias)
-        if self.adapters and (groups := current().groups):
-            add_adapters(out, x, self.adapters, groups)
         return out
 
 
@@ -152,12 +143,14 @@ def pack_linears(module: nn.Module, kernels: Kernels, kind: WeightKind | None) -
                 _replace(parent, (name,), kernels, kind)
 
 
-def pack_one(
+def pack_head(
     linear: nn.Linear, kernels: Kernels, kind: WeightKind | None, out_dtype: torch.dtype | None
 ) -> PackedLinear:
-    """Pack a single linear that is to answer in `out_dtype`."""
+    """Pack the output layer, which is to answer in `out_dtype`."""
     product = PackedProduct(kernels, kernels.pack(linear.weight.detach(), kind), _joined([linear.bias]), out_dtype)
-    return PackedLinear(product, 0, linear.out_features, linear.in_features)
+    head = PackedLinear(product, 0, linear.out_features, linear.in_features)
+    head.sees_sampled = True
+    return head
 
 
 def _is_linear(module: object) -> bool:

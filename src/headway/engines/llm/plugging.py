@@ -1,7 +1,8 @@
-"""Plug the engine's parts into a loaded model: attention and KV memory, gates, packed linears."""
+"""Find out how a loaded model attends, and plug our attention in."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,13 +10,49 @@ from torch import nn
 
 from headway.core.errors import ConfigError
 from headway.engines.llm import attention
-from headway.engines.llm.attention import KvShape
+from headway.engines.llm.attention import KvPools, KvShape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SHAPES = "headway_shapes"
-"""Name of the attention implementation that only looks at shapes."""
+WATCH = "headway_watch"
+"""Name of the attention implementation that only looks at what it is asked."""
+
+
+@dataclass(frozen=True)
+class Attending:
+    """How one layer attends: the module, what it keeps per token, and what it asks of attention."""
+
+    module: nn.Module
+    kv: KvShape
+    num_heads: int
+    scale: float
+    sliding_window: int
+    softcap: float
+
+
+class _Watch:
+    """An attention implementation that notes what each layer asks for and answers with zeros."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, Attending] = {}
+        self.unknown: set[str] = set()
+
+    def __call__(
+        self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, _: object, **asked: Any
+    ) -> tuple[torch.Tensor, None]:
+        scale = asked.get("scaling")
+        self.seen[module.layer_idx] = Attending(
+            module=module,
+            kv=KvShape(key.shape[1], key.shape[3], value.shape[3]),
+            num_heads=query.shape[1],
+            scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
+            sliding_window=int(asked.get("sliding_window") or 0),
+            softcap=float(asked.get("softcap") or 0.0),
+        )
+        if asked.get("s_aux") is not None:
+            self.unknown.add("attention sinks")
+        return query.new_zeros(1, query.shape[2], query.shape[1], value.shape[3]), None
 
 
 def find_layers(model: PreTrainedModel, num_layers: int) -> list[nn.Module]:
@@ -29,30 +66,11 @@ def find_layers(model: PreTrainedModel, num_layers: int) -> list[nn.Module]:
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == num_layers:
             return list(module)
-    raise ConfigError(
-        f"model {model.name_or_path}: must have its {num_layers} decoder layers in one list, but "
-        f"{type(model).__name__} does not. Choose another architecture."
-    )
+    raise _cannot(model, f"its {num_layers} layers are not one list of modules")
 
 
-class _ShapeWatch:
-    """An attention implementation that notes what each layer asks for and answers with zeros."""
-
-    def __init__(self) -> None:
-        self.seen: dict[int, tuple[nn.Module, KvShape]] = {}
-        self.extras: set[str] = set()
-
-    def __call__(
-        self, module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, _: object, **kwargs: Any
-    ) -> tuple[torch.Tensor, None]:
-        self.seen[module.layer_idx] = (module, KvShape(key.shape[1], key.shape[3], value.shape[3]))
-        if kwargs.get("s_aux") is not None:
-            self.extras.add("attention sinks")
-        return query.new_zeros(1, query.shape[2], query.shape[1], value.shape[3]), None
-
-
-def find_attention(model: PreTrainedModel, num_layers: int) -> list[tuple[nn.Module, KvShape]]:
-    """Run one token through the model to see which module attends in each layer, and what it keeps.
+def find_attention(model: PreTrainedModel, num_layers: int) -> list[Attending]:
+    """Run one token through the model to see which module attends in each layer, and how.
 
     Raises
     ------
@@ -61,33 +79,31 @@ def find_attention(model: PreTrainedModel, num_layers: int) -> list[tuple[nn.Mod
     """
     from transformers import AttentionInterface
 
-    watch = _ShapeWatch()
-    AttentionInterface.register(SHAPES, watch)
+    watch = _Watch()
+    AttentionInterface.register(WATCH, watch)
     try:
-        model.set_attn_implementation(SHAPES)
+        model.set_attn_implementation(WATCH)
         with torch.inference_mode():
             model(input_ids=torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
-    except ConfigError:
-        raise
     except Exception as error:
-        raise _cannot(model, f"running one token failed with {type(error).__name__}") from error
+        raise _cannot(model, f"running one token failed with {type(error).__name__}: {error}") from error
     if set(watch.seen) != set(range(num_layers)):
-        raise _cannot(model, f"{len(watch.seen)} of {num_layers} layers use the attention interface of transformers")
-    if watch.extras:
-        raise _cannot(model, f"it needs {', '.join(sorted(watch.extras))}")
+        raise _cannot(model, f"only {len(watch.seen)} of {num_layers} layers do")
+    if watch.unknown:
+        raise _cannot(model, f"it needs {', '.join(sorted(watch.unknown))} as well")
     return [watch.seen[index] for index in range(num_layers)]
 
 
 def _cannot(model: PreTrainedModel, why: str) -> ConfigError:
     return ConfigError(
-        f"model {model.name_or_path}: every layer must attend through the attention interface of transformers, but for "
+        f"model {model.name_or_path}: every layer must attend through the attention interface of transformers, but in "
         f"{type(model).__name__} {why}. Choose another architecture."
     )
 
 
-def plug_attention(model: PreTrainedModel, attending: list[tuple[nn.Module, KvShape]], pools: object) -> None:
+def plug_attention(model: PreTrainedModel, attending: list[Attending], pools: KvPools) -> None:
     """Let every layer attend through the paged pools from now on."""
     attention.register()
     model.set_attn_implementation(attention.NAME)
-    for module, _ in attending:
-        module.headway_pools = pools
+    for layer in attending:
+        layer.module.headway_pools = pools

@@ -18,8 +18,9 @@ class Row(NamedTuple):
     tokens : int
         How many positions are computed, >= 1; they must be known (`open`, `append`) and have blocks (`set_blocks`).
     layers : tuple of int or None
-        The layers ``[first, last)`` it goes through; None for all. A piece that stops before the last layer must be gone
-        on with from there, with the same `start` and `tokens`, before anything else is run on its slot.
+        The layers ``[first, last)`` it goes through; None for all. A piece that stops before the last layer must be
+        continued from there, with the same `start` and `tokens`, before anything else is run on its slot; or it is
+        begun again from layer 0.
     sample : bool
         Whether the logits after its last token are wanted. Only for pieces that reach the last layer.
     """

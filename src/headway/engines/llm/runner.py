@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from headway.core.errors import ConfigError
-from headway.engines.llm import loader, memory
-from headway.engines.llm.attention import KvPools
-from headway.engines.llm.gates import Gate, StoredStates
-from headway.engines.llm.linears import pack_linears, pack_one
-from headway.engines.llm.native import kernels as choose_kernels
-from headway.engines.llm.plugging import find_attention, find_layers, plug_attention
+from headway.core.errors import unknown_name
+from headway.engines.llm import loader
 from headway.engines.llm.rows import Columns, Row
+from headway.engines.llm.served import ServedModel
 from headway.engines.llm.slots import Ints, SlotTable
-from headway.engines.llm.step import StepBatch, build_step, under_way
+from headway.engines.llm.step import build_step
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from headway.engines.llm.config import EngineConfig
-    from headway.engines.llm.native import Kernels
-    from headway.engines.llm.native.protocol import WeightKind
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,8 @@ class Facts:
         Decoder layers.
     dtype, device, kernels, quantize : str
         What it computes in, where, with which kernels (``"native"`` or ``"torch"``), on what kind of weights.
+    fused : bool
+        Whether decoder layers run as fused kernels.
     adapters : tuple of str
         Names of the LoRA adapters that `Runner.open` accepts.
     """
@@ -56,6 +51,7 @@ class Facts:
     dtype: str
     device: str
     kernels: str
+    fused: bool
     quantize: str
     adapters: tuple[str, ...]
 
@@ -91,31 +87,20 @@ class Runner:
 
     def __init__(self, config: EngineConfig, progress: Callable[[str], None] = _silently) -> None:
         checkpoint = loader.load(config, progress)
-        self._model = checkpoint.model
+        self._served = ServedModel(checkpoint, config, progress)
         self.block_size = config.block_size
-        self._kernels = _kernels_for(config, self._model.device)
-        num_layers = int(checkpoint.config.num_hidden_layers)
-        attending = find_attention(self._model, num_layers)
-        shapes = [shape for _, shape in attending]
-        like = next(self._model.parameters())
-        self.num_blocks = _num_blocks(config, checkpoint.context_tokens, shapes, like)
-        self._pools = KvPools.allocate(self._kernels, shapes, self.num_blocks, self.block_size, like)
-        plug_attention(self._model, attending, self._pools)
-        self._stored = StoredStates()
-        layers = find_layers(self._model, num_layers)
-        self._gates = [Gate(index, layer, self._stored) for index, layer in enumerate(layers)]
-        progress("packing weights")
-        head = _pack(self._model, self._kernels, config)
+        self.num_blocks = self._served.num_blocks
         self._table = SlotTable(config.max_seqs, checkpoint.context_tokens, self.block_size)
         self.facts = Facts(
             name=config.name or config.model.rstrip("/").rsplit("/", 1)[-1],
             context_tokens=checkpoint.context_tokens,
-            vocab_size=head.out_features,
+            vocab_size=self._served.vocab_size,
             eos_ids=checkpoint.eos_ids,
-            num_layers=num_layers,
-            dtype=str(like.dtype).removeprefix("torch."),
-            device=str(self._model.device),
-            kernels=self._kernels.name,
+            num_layers=self._served.num_layers,
+            dtype=str(checkpoint.model.dtype).removeprefix("torch."),
+            device=str(checkpoint.model.device),
+            kernels=self._served.kernels.name,
+            fused=self._served.fused,
             quantize=config.quantize,
             adapters=tuple(config.adapters),
         )
@@ -129,17 +114,22 @@ class Runner:
             Its known tokens, 1 to `facts.context_tokens` of them, each in ``[0, vocab_size)``. A list or a numpy array.
         adapter : str
             The LoRA adapter it runs with; empty for the base model.
+
+        Raises
+        ------
+        UnknownName
+            When there is no such adapter.
         """
         return self._table.open(prompt, self._adapter_index(adapter))
 
-    def append(self, slots: Sequence[int] | Ints, tokens: Sequence[int] | Ints) -> None:
+    def append(self, slots: Sequence[int] | Ints | int, tokens: Sequence[int] | Ints | int) -> None:
         """Add one known token to each of several different slots, all at once.
 
         Parameters
         ----------
-        slots : sequence of int
-            Which slots. Lists or numpy arrays.
-        tokens : sequence of int
+        slots : sequence of int, or int
+            Which slots. Lists or numpy arrays; or a single slot.
+        tokens : sequence of int, or int
             One token for each.
         """
         self._table.append(slots, tokens)
@@ -150,7 +140,7 @@ class Runner:
 
     def close(self, slot: int) -> None:
         """Forget a slot's sequence. Its blocks are the caller's and keep their content."""
-        self._stored.drop(slot)
+        self._served.stored.drop(slot)
         self._table.close(slot)
 
     def run(self, rows: Sequence[Row] | Columns) -> Tensor | None:
@@ -168,42 +158,11 @@ class Runner:
             the caller's to change.
         """
         columns = rows if isinstance(rows, Columns) else Columns.of(rows)
-        step = build_step(self._table, columns, self.facts.num_layers)
-        with torch.inference_mode(), under_way(step):
-            return self._forward(step)
-
-    def _forward(self, step: StepBatch) -> Tensor | None:
-        inputs: dict[str, Any] = {
-            "input_ids": step.input_ids.unsqueeze(0),
-            "position_ids": step.positions.unsqueeze(0),
-            "use_cache": False,
-        }
-        if step.sampled is None:
-            self._model.base_model(**inputs)
-            return None
-        logits = self._model(**inputs, logits_to_keep=step.sampled).logits
-        return cast(Tensor, logits)[0].float()
+        return self._served.forward(build_step(self._table, columns, self.facts.num_layers))
 
     def _adapter_index(self, adapter: str) -> int:
-        return 1 + self.facts.adapters.index(adapter) if adapter else 0
-
-
-def _kernels_for(config: EngineConfig, device: torch.device) -> Kernels:
-    return choose_kernels("native" if config.native and device.type == "cpu" else "torch")
-
-
-def _num_blocks(config: EngineConfig, context_tokens: int, shapes: Any, like: Tensor) -> int:
-    block_bytes = memory.bytes_per_block(shapes, config.block_size, like.dtype)
-    most = config.max_seqs * -(-context_tokens // config.block_size)
-    return memory.num_blocks(config.kv_bytes, memory.free_bytes(like.device), block_bytes, most)
-
-
-def _pack(model: Any, kernels: Kernels, config: EngineConfig) -> Any:
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear):
-        raise ConfigError(f"model {config.model}: must have a linear output layer, got {type(head).__name__}.")
-    kind: WeightKind | None = "int8" if config.quantize == "int8" else None
-    packed = pack_one(head, kernels, kind, torch.float32)
-    model.set_output_embeddings(packed)
-    pack_linears(model, kernels, kind)
-    return packed
+        if not adapter:
+            return 0
+        if adapter not in self.facts.adapters:
+            raise unknown_name("adapter", adapter, self.facts.adapters)
+        return 1 + self.facts.adapters.index(adapter)

@@ -44,7 +44,7 @@ class SlotTable:
         self.adapters[slot] = adapter
         return slot
 
-    def append(self, slots: Sequence[int] | Ints, tokens: Sequence[int] | Ints) -> None:
+    def append(self, slots: Sequence[int] | Ints | int, tokens: Sequence[int] | Ints | int) -> None:
         """Add one token to each of some different slots."""
         where = np.asarray(slots, np.int64)
         ends = self.lengths[where]

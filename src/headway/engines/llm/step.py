@@ -73,6 +73,8 @@ class StepBatch:
         In the order of the layers; one when every token passes every layer.
     ragged_layers : bool
         Whether some token does not pass some layer.
+    uses_adapters : bool
+        Whether some token uses an adapter.
     enters, leaves : dict of int to list of Visit
         Pieces that go on from a stored hidden state before the layer, or stop before it.
     sampled_groups : list of Group
@@ -84,16 +86,12 @@ class StepBatch:
     sampled: Tensor | None
     segments: list[Segment]
     ragged_layers: bool = False
+    uses_adapters: bool = False
     enters: dict[int, list[Visit]] = field(default_factory=dict)
     leaves: dict[int, list[Visit]] = field(default_factory=dict)
     sampled_groups: list[Group] = field(default_factory=list)
     segment: Segment | None = None
     groups: list[Group] = field(default_factory=list)
-
-    @property
-    def uses_adapters(self) -> bool:
-        """Whether any token uses an adapter."""
-        return any(segment.groups for segment in self.segments)
 
     def enter(self, segment: Segment) -> None:
         """From here on, attention and adapters work on the tokens of `segment`."""
@@ -166,6 +164,7 @@ def build_step(table: SlotTable, rows: Columns, num_layers: int) -> StepBatch:
         positions=torch.from_numpy(positions),
         sampled=None,
         segments=[whole],
+        uses_adapters=bool(whole.groups),
     )
     _mark_sampled(step, layout, rows)
     if rows.layers is not None:

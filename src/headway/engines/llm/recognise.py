@@ -1,0 +1,120 @@
+"""Recognise decoder layers that the fused kernel can run, by their structure and by what their parts compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from headway.engines.llm.linears import PackedLinear, PackedProduct
+from headway.engines.llm.native.layer import DecoderLayer
+
+if TYPE_CHECKING:
+    from headway.engines.llm.plugging import Attending
+
+_ATTENTION = ({"q_proj", "k_proj", "v_proj", "o_proj"}, {"qkv_proj", "o_proj"})
+_HEAD_NORMS = {"q_norm", "k_norm"}
+_MLP = ({"gate_proj", "up_proj", "down_proj"}, {"gate_up_proj", "down_proj"})
+_NORMS = {"input_layernorm", "post_attention_layernorm"}
+_SANDWICH = _NORMS | {"pre_feedforward_layernorm", "post_feedforward_layernorm"}
+
+
+def recognise(layer: nn.Module, attending: Attending) -> DecoderLayer | None:
+    """Describe a decoder layer to the fused kernel, or return None when it is of another build.
+
+    Structure alone decides here; whoever adopts the description compares what both compute.
+
+    Parameters
+    ----------
+    layer : nn.Module
+        A decoder layer of `transformers` with packed linears.
+    attending : Attending
+        How it attends.
+    """
+    parts = _parts(layer)
+    if set(parts) - {"self_attn", "mlp"} not in (_NORMS, _SANDWICH) or not {"self_attn", "mlp"} <= set(parts):
+        return None
+    own, mlp = _parts(parts["self_attn"]), _parts(parts["mlp"])
+    if set(own) - _HEAD_NORMS not in _ATTENTION or set(mlp) - {"act_fn", "activation_fn"} not in _MLP:
+        return None
+    products = [_whole(own, "q_proj", "qkv_proj"), _whole(own, "o_proj"), _whole(mlp, "gate_proj", "gate_up_proj")]
+    qkv, output, gate_up, down = *products, _whole(mlp, "down_proj")
+    activation = _activation(mlp, parts["mlp"])
+    norms = [part for name, part in {**parts, **own}.items() if name.endswith("norm")]
+    offsets = {_norm_offset(norm) for norm in norms}
+    if not (qkv and output and gate_up and down) or activation is None or len(offsets) != 1 or None in offsets:
+        return None
+    if attending.kv.key_dim != attending.kv.value_dim or not _heads_agree(own, attending.kv.key_dim):
+        return None
+    return DecoderLayer(
+        **_norm_weights(parts, own),
+        qkv=qkv.packed, output=output.packed, gate_up=gate_up.packed, down=down.packed,
+        qkv_bias=qkv.bias, output_bias=output.bias, gate_up_bias=gate_up.bias, down_bias=down.bias,
+        num_heads=attending.num_heads, num_kv_heads=attending.kv.num_kv_heads, head_dim=attending.kv.key_dim,
+        scale=attending.scale, sliding_window=attending.sliding_window, softcap=attending.softcap,
+        eps=_eps(norms[0]), norm_offset=offsets.pop() or 0.0, activation=activation,
+    )  # fmt: skip
+
+
+def _parts(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the children of a module that do something while serving."""
+    idle = (nn.Dropout, nn.Identity)
+    return {name: child for name, child in module.named_children() if not isinstance(child, idle)}
+
+
+def _whole(parts: dict[str, nn.Module], *names: str) -> PackedProduct | None:
+    """Return the product that the first of `names` belongs to, merged siblings included."""
+    linear = next(parts[name] for name in names if name in parts)
+    return linear.product if isinstance(linear, PackedLinear) else None
+
+
+def _norm_weights(parts: dict[str, nn.Module], own: dict[str, nn.Module]) -> dict[str, Tensor | None]:
+    """Name the norms as the kernel does; in a sandwich the one "post attention" comes before the residual is added."""
+    sandwich = "pre_feedforward_layernorm" in parts
+    names = {
+        "input_norm": parts["input_layernorm"],
+        "post_attention_norm": parts["pre_feedforward_layernorm" if sandwich else "post_attention_layernorm"],
+        "attention_out_norm": parts["post_attention_layernorm"] if sandwich else None,
+        "mlp_out_norm": parts["post_feedforward_layernorm"] if sandwich else None,
+        "q_norm": own.get("q_norm"),
+        "k_norm": own.get("k_norm"),
+    }
+    return {name: None if norm is None else norm.weight.detach() for name, norm in names.items()}
+
+
+def _heads_agree(own: dict[str, nn.Module], head_dim: int) -> bool:
+    return all(tuple(own[name].weight.shape) == (head_dim,) for name in _HEAD_NORMS & set(own))
+
+
+def _eps(norm: Any) -> float:
+    return float(norm.variance_epsilon if hasattr(norm, "variance_epsilon") else getattr(norm, "eps", 0.0))
+
+
+def _norm_offset(norm: Any) -> float | None:
+    """Return what an RMSNorm adds to its weight (0 or 1), found by trying; None when it is no RMSNorm."""
+    weight = getattr(norm, "weight", None)
+    if weight is None or weight.dim() != 1 or getattr(norm, "bias", None) is not None:
+        return None
+    x = torch.linspace(-2.0, 3.0, len(weight), dtype=torch.float32).to(weight)
+    wide = x.float()
+    unit = wide * torch.rsqrt(wide.square().mean() + _eps(norm))
+    got = norm(x.unsqueeze(0))[0].float()
+    tolerance = 0.05 if weight.dtype == torch.bfloat16 else 1e-4
+    for offset in (0.0, 1.0):
+        if torch.allclose(got, unit * (weight.float() + offset), rtol=tolerance, atol=tolerance):
+            return offset
+    return None
+
+
+def _activation(parts: dict[str, nn.Module], mlp: Any) -> Literal["silu", "gelu_tanh"] | None:
+    act: Callable[[Tensor], Tensor] | None = next(
+        (found for name in ("act_fn", "activation_fn") if (found := parts.get(name) or getattr(mlp, name, None))), None
+    )
+    if act is None:
+        return None
+    x = torch.linspace(-4.0, 4.0, 33)
+    if torch.allclose(act(x), nn.functional.silu(x), atol=1e-5):
+        return "silu"
+    return "gelu_tanh" if torch.allclose(act(x), nn.functional.gelu(x, approximate="tanh"), atol=1e-5) else None

@@ -1,0 +1,159 @@
+"""A loaded model with our parts plugged in: paged attention, gates, packed and fused layers, adapters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from headway.core.errors import ConfigError
+from headway.engines.llm import memory, probe
+from headway.engines.llm.attention import KvPools
+from headway.engines.llm.fused import FusedLayers
+from headway.engines.llm.gates import Gate, StoredStates
+from headway.engines.llm.linears import pack_head, pack_linears
+from headway.engines.llm.lora import attach_adapters
+from headway.engines.llm.native import kernels as choose_kernels
+from headway.engines.llm.plugging import Attending, find_attention, find_layers, plug_attention
+from headway.engines.llm.recognise import recognise
+from headway.engines.llm.rotary import RotaryTable, tabulate
+from headway.engines.llm.step import StepBatch, under_way
+
+if TYPE_CHECKING:
+    from headway.engines.llm.config import EngineConfig
+    from headway.engines.llm.loader import Checkpoint
+    from headway.engines.llm.native.protocol import WeightKind
+
+log = logging.getLogger(__name__)
+
+
+class ServedModel:
+    """A model of `transformers` that computes ragged steps over paged memory.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The model as loaded; it is changed in place and belongs to this object from now on.
+    config : EngineConfig
+        How it is to be served.
+    progress : callable
+        Is told in a few words what is being done.
+
+    Attributes
+    ----------
+    num_blocks : int
+        Blocks of the KV pool.
+    vocab_size : int
+        Width of the logits.
+    kernels : Kernels
+        Who computes.
+    fused : bool
+        Whether decoder layers run as fused kernels.
+    stored : StoredStates
+        Pieces that wait between two layers.
+
+    Raises
+    ------
+    ConfigError
+        When the model cannot be served this way.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: EngineConfig, progress: Callable[[str], None]) -> None:
+        self.model = checkpoint.model
+        self.num_layers = int(checkpoint.config.num_hidden_layers)
+        device = self.model.device
+        self.kernels = choose_kernels("native" if config.native and device.type == "cpu" else "torch")
+        attending = find_attention(self.model, self.num_layers)
+        self._like = next(self.model.parameters())
+        self.num_blocks = self._take_memory(checkpoint, config, attending)
+        self.vocab_size = _head(self.model).out_features
+        room_tokens = min(checkpoint.context_tokens, self.num_blocks * config.block_size)
+        test = probe.Probe(self.vocab_size, room_tokens, config.block_size, self.num_layers)
+        self.model.set_attn_implementation("eager")
+        expected = probe.own_logits(self.model, test.tokens)
+        plug_attention(self.model, attending, self._pools)
+        tables = tabulate(self.model, checkpoint.context_tokens)
+        self.stored = StoredStates()
+        layers = find_layers(self.model, self.num_layers)
+        self._gates = [Gate(index, layer, self.stored) for index, layer in enumerate(layers)]
+        self._check_attention(test, expected)
+        progress("packing weights")
+        _pack(self.model, self.kernels, config)
+        self.fused = self._adopt_fused(layers, attending, tables, test, checkpoint)
+        if config.adapters:
+            progress("loading adapters")
+            attach_adapters(self.model, config.adapters)
+
+    def forward(self, step: StepBatch) -> Tensor | None:
+        """Compute one step: float32 logits `[sampled, vocab]`, or None when nothing is sampled."""
+        inputs: dict[str, Any] = {
+            "input_ids": step.input_ids.unsqueeze(0),
+            "position_ids": step.positions.unsqueeze(0),
+            "use_cache": False,
+        }
+        with torch.inference_mode(), under_way(step):
+            if step.sampled is None:
+                self.model.base_model(**inputs)
+                return None
+            return cast(Tensor, self.model(**inputs, logits_to_keep=step.sampled).logits)[0].float()
+
+    def _take_memory(self, checkpoint: Checkpoint, config: EngineConfig, attending: list[Attending]) -> int:
+        shapes = [layer.kv for layer in attending]
+        block_bytes = memory.bytes_per_block(shapes, config.block_size, self._like.dtype)
+        most = config.max_seqs * -(-checkpoint.context_tokens // config.block_size)
+        count = memory.num_blocks(config.kv_bytes, memory.free_bytes(self._like.device), block_bytes, most)
+        self._pools = KvPools.allocate(self.kernels, shapes, count, config.block_size, self._like)
+        return count
+
+    def _check_attention(self, test: probe.Probe, expected: Tensor) -> None:
+        for step in test.steps():
+            ours = self.forward(step)
+        apart, limit = probe.logits_apart(cast(Tensor, ours), expected), probe.LIMITS[self._like.dtype]
+        if apart > limit:
+            raise ConfigError(
+                f"model {self.model.name_or_path}: its logits must stay the same with paged attention, but those of "
+                f"{type(self.model).__name__} are {apart:.2g} apart (limit {limit:g}). Choose another architecture."
+            )
+
+    def _adopt_fused(
+        self,
+        layers: list[nn.Module],
+        attending: list[Attending],
+        tables: list[RotaryTable],
+        test: probe.Probe,
+        checkpoint: Checkpoint,
+    ) -> bool:
+        """Let the fused kernel run the layers if it knows their build and computes the same."""
+        with torch.inference_mode():
+            known = [recognise(layer, how) for layer, how in zip(layers, attending, strict=True)]
+        described = [layer for layer in known if layer is not None]
+        if len(described) < len(layers) or len(tables) != 1:
+            return False
+        kinds = tables[0].kinds(getattr(checkpoint.config, "layer_types", None), self.num_layers)
+        fused = FusedLayers(described, self._pools, tables[0], kinds)
+        apart, limit = (
+            probe.layers_apart(layers, self.forward, test.steps(), fused),
+            probe.LAYER_LIMITS[self._like.dtype],
+        )
+        if apart > limit:
+            log.info("fused layers differ from transformers' own by %.2g (limit %g); its own are used", apart, limit)
+            return False
+        for gate in self._gates:
+            gate.fused = fused
+        return True
+
+
+def _head(model: Any) -> nn.Linear:
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
+        raise ConfigError(f"model {model.name_or_path}: must have a linear output layer, got {type(head).__name__}.")
+    return head
+
+
+def _pack(model: Any, kernels: Any, config: EngineConfig) -> None:
+    kind: WeightKind | None = "int8" if config.quantize == "int8" else None
+    model.set_output_embeddings(pack_head(_head(model), kernels, kind, torch.float32))
+    pack_linears(model, kernels, kind)
