@@ -32,6 +32,7 @@ class ServingBoard:
     def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:
         self.now_s: Seconds = 0.0
         self.can = can
+        self.grown: list[RequestState] = []
         self.instances: Mapping[Id, InstanceState] = MappingProxyType({i.id: i for i in instances})
         self.resources: Mapping[Id, Resource] = MappingProxyType({i.id: _resource(i) for i in instances})
         self._unrouted: dict[Id, RequestState] = {}
@@ -61,7 +62,7 @@ class ServingBoard:
             if state is None or (piece.layers is not None and not self._pass_layers(instance, state, piece)):
                 continue
             computed = state.computed_tokens = state.computed_tokens + piece.tokens
-            if computed // block_size > state.remembered:
+            if computed // block_size > state.remembered < len(state.hashes):
                 self._remember(instance, state)
             if computed == state.known_tokens:
                 state.known_tokens = computed + 1
@@ -127,6 +128,8 @@ class ServingBoard:
         state = instance.waiting.get(action.id) if instance else None
         if instance is None or state is None:
             return f"it does not wait at {name!r}"
+        if len(instance.running) >= instance.max_running:
+            return f"no more than {instance.max_running} requests can run at once"
         tokens = amounts.get("kv_tokens", state.known_tokens)
         if not 0 < tokens <= instance.kv.num_blocks * instance.kv.block_size:
             return f"its KV memory must be for at least 1 token and fit into the pool, {tokens:g} asked for"
@@ -186,6 +189,7 @@ class ServingBoard:
         why = self._why_not(step) or self._survey(instance, step, growth)
         if why is not None:
             return why
+        self.grown = [state for state, _ in growth]
         for state, count in growth:
             state.blocks += instance.kv.allocate(count)
             state.kv_tokens += count * instance.kv.block_size

@@ -21,7 +21,7 @@ class SarathiServe:
     ----------
     token_budget : int
         Tokens of one step, decodes and prefill chunks together, >= 1; 512, the paper's choice for strict objectives
-        (2048 for relaxed ones). Decodes beyond it still run.
+        (2048 for relaxed ones).
     max_seqs : int
         The most requests that run at once, >= 1; 128, the paper's.
     watermark_frac : float

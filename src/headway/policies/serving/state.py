@@ -6,6 +6,7 @@ policy walks over every running request at every step.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 
 from headway.core.nouns import Id, Seconds
@@ -99,12 +100,15 @@ class InstanceState:
         Whether a step is under way.
     num_layers : int
         Layers of its model.
+    max_running : int
+        The most requests that can run at once, whatever their memory.
     """
 
-    __slots__ = ("busy", "id", "kv", "num_layers", "running", "waiting")
+    __slots__ = ("busy", "id", "kv", "max_running", "num_layers", "running", "waiting")
 
-    def __init__(self, id: Id, kv: BlockPool, num_layers: int) -> None:
+    def __init__(self, id: Id, kv: BlockPool, num_layers: int, max_running: int = sys.maxsize) -> None:
         self.id = id
+        self.max_running = max_running
         self.kv = kv
         self.num_layers = num_layers
         self.waiting: OrderedDict[Id, RequestState] = OrderedDict()

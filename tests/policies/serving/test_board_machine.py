@@ -1,0 +1,189 @@
+"""Random actions on a serving board: memory is conserved, refusals change nothing, drafts keep their word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from headway.core.actions import Action, Move, Preempt, Reject, Start
+from headway.policies.serving.board import ServingBoard
+from headway.policies.serving.draft import InstanceDraft
+from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.nouns import Piece, Step
+from headway.policies.serving.state import InstanceState, RequestState
+from policies.serving.making import request
+
+SIZE = 4
+NUM_BLOCKS = 10
+CHAINS = [tuple(range(8)), (0, 1, 12, 13, 14, 15, 16, 17), (20, 21, 22, 23, 24, 25, 26, 27)]
+"""Chains of hashes; the first two share two blocks."""
+
+
+class Board(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.instance = InstanceState("gpu", BlockPool(NUM_BLOCKS, SIZE), num_layers=3)
+        self.board = ServingBoard([self.instance], frozenset({"layer_ranges", "repeat"}))
+        self.step: Step | None = None
+        self.content: dict[int, int] = {}  # which chain hash the memory of a block really holds
+        self.outputs: dict[str, int] = {}
+        self.count = 0
+
+    def waiting(self) -> list[RequestState]:
+        return list(self.instance.waiting.values())
+
+    def running(self) -> list[RequestState]:
+        return list(self.instance.running.values())
+
+    def snapshot(self) -> Any:
+        fields = [name for name in RequestState.__slots__ if name != "blocks"]
+        requests = [[getattr(s, name) for name in fields] + list(s.blocks) for s in self.board.requests.values()]
+        kv = self.instance.kv
+        return repr((requests, list(self.instance.waiting), list(self.instance.running), self.instance.busy, vars(kv)))
+
+    def apply(self, action: Action) -> str | None:
+        """Carry out an action; a refused one must leave no trace, a started request must have found its own prefix."""
+        before = self.snapshot()
+        why = self.board.apply(action)
+        if why is not None:
+            assert self.snapshot() == before, why
+        elif isinstance(action, Start):
+            state = self.board.requests[action.id]
+            num_found = state.computed_tokens // SIZE
+            assert [self.content[block] for block in state.blocks[:num_found]] == state.hashes[:num_found]
+        elif isinstance(action, Step):
+            self.step = action
+        return why
+
+    @rule(prompt=st.integers(1, 30), chain=st.sampled_from(CHAINS))
+    def arrive(self, prompt: int, chain: tuple[int, ...]) -> None:
+        self.count += 1
+        state = self.board.add(request(f"r{self.count}", prompt, most=8, hashes=chain[: prompt // SIZE]))
+        state.hashes[:] = chain  # as if its output were known to continue the chain
+        self.outputs[state.id] = 0
+
+    @rule(data=st.data())
+    def anything(self, data: st.DataObject) -> None:
+        """Any action, sensible or not."""
+        names = st.sampled_from([*self.outputs, "nobody"])
+        ranges = st.sampled_from([None, (0, 1), (1, 3), (0, 3)])
+        pieces = st.lists(st.builds(Piece, request=names, tokens=st.integers(-1, 30), layers=ranges), max_size=4)
+        tokens = st.fixed_dictionaries({"gpu": st.fixed_dictionaries({"kv_tokens": st.integers(-1, 50)})})
+        self.apply(
+            data.draw(
+                st.one_of(
+                    st.builds(Move, names, st.sampled_from(["gpu", "nowhere"])),
+                    st.builds(Start, names, tokens),
+                    st.builds(Preempt, names),
+                    st.builds(Reject, names, st.just("no")),
+                    st.builds(Step, instance=st.just("gpu"), pieces=pieces.map(tuple), repeat=st.integers(0, 3)),
+                )
+            )
+        )
+
+    @rule()
+    def route(self) -> None:
+        for name in list(self.board.unrouted):
+            assert self.apply(Move(name, "gpu")) is None
+
+    @precondition(lambda self: not self.instance.busy)
+    @rule(data=st.data())
+    def decide(self, data: st.DataObject) -> None:
+        """Draft some preemptions, starts and growth in any order; the board must take them all."""
+        draft = InstanceDraft(self.instance)
+        pieces: list[Piece] = []
+        for kind in data.draw(st.lists(st.sampled_from(["preempt", "start", "grow"]), max_size=8)):
+            if kind == "start":
+                fresh = [s for s in self.waiting() if s.id not in draft.started]
+                if fresh:
+                    state = data.draw(st.sampled_from(fresh))
+                    left = draft.start(state, state.known_tokens + data.draw(st.integers(0, 9)))
+                    if left is not None:
+                        pieces.append(Piece(state.id, left))
+            else:
+                taken = {piece.request for piece in pieces} | draft.preempted
+                free = [s for s in self.running() if s.id not in taken and not s.layers_done]
+                if free:
+                    state = data.draw(st.sampled_from(free))
+                    if kind == "preempt":
+                        draft.preempt(state)
+                    elif draft.extend(state, state.left_tokens):
+                        pieces.append(Piece(state.id, state.left_tokens))
+        for action in draft.actions:
+            assert self.apply(action) is None, action
+        if pieces:
+            assert self.apply(Step(instance="gpu", pieces=tuple(pieces))) is None
+        assert draft.free_blocks <= self.instance.kv.num_free
+        assert draft.num_running == len(self.instance.running)
+
+    @precondition(lambda self: self.step)
+    @rule(stop=st.booleans())
+    def end(self, stop: bool) -> None:
+        assert self.step is not None
+        step, self.step = self.step, None
+        for _ in range(step.repeat):
+            self.write(step)
+            for state in self.board.advance(step, 1.0):
+                self.outputs[state.id] += 1
+        self.instance.busy = False
+        for state in self.running():
+            if state.output_tokens >= state.request.max_tokens or (stop and state.output_tokens):
+                assert self.board.finish(state.id, "stop", 1.0).output_tokens == self.outputs.pop(state.id)
+
+    def write(self, step: Step) -> None:
+        """Note what the step leaves in memory; nobody may write where somebody else reads."""
+        for piece in step.pieces:
+            state = self.instance.running[piece.request]
+            first, last = state.computed_tokens, state.computed_tokens + piece.tokens
+            for index in range(first // SIZE, -(-last // SIZE)):
+                block = state.blocks[index]
+                assert self.instance.kv.num_holders(block) == 1
+                self.content.pop(block, None)
+                if (index + 1) * SIZE <= last and index < len(state.hashes):
+                    self.content[block] = state.hashes[index]
+
+    @rule()
+    def cancel_first(self) -> None:
+        if self.board.requests and not self.instance.busy:
+            name = next(iter(self.board.requests))
+            self.board.finish(name, "cancelled", 1.0)
+            del self.outputs[name]
+
+    @invariant()
+    def counts_match_holders(self) -> None:
+        expected = [0] * NUM_BLOCKS
+        for state in self.running():
+            assert len(set(state.blocks)) == len(state.blocks)
+            for block in state.blocks:
+                expected[block] += 1
+        assert self.instance.kv.holders() == tuple(expected)
+        assert self.instance.kv.num_free == expected.count(0)
+
+    @invariant()
+    def everyone_is_in_one_place(self) -> None:
+        places = [*self.board.unrouted, *self.instance.waiting, *self.instance.running]
+        assert sorted(places) == sorted(self.board.requests)
+
+    @invariant()
+    def progress_is_consistent(self) -> None:
+        for state in self.board.requests.values():
+            assert state.kv_tokens == len(state.blocks) * SIZE
+            assert 0 <= state.computed_tokens <= state.kv_tokens
+            assert state.computed_tokens < state.known_tokens
+            assert state.known_tokens == state.request.prompt_tokens + state.output_tokens
+            if state.id not in self.instance.running:
+                assert not state.blocks
+                assert not state.computed_tokens
+            if state.id in self.outputs:
+                assert state.output_tokens == self.outputs[state.id]  # preemption loses no token
+
+    @invariant()
+    def rejected_are_forgotten(self) -> None:
+        self.outputs = {name: tokens for name, tokens in self.outputs.items() if name in self.board.requests}
+
+
+TestBoard = Board.TestCase
+TestBoard.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
