@@ -6,21 +6,64 @@ import random
 
 from grammar import capital
 
-_BEFORE = ("hey, ", "ok, ", "so, ", "please, ", "um, ", "hello, ", "hi, ", "hi! ", "well, ", "and ", "now ", "headway, ")
+_BEFORE = (
+    "hey, ",
+    "ok, ",
+    "so, ",
+    "please, ",
+    "um, ",
+    "hello, ",
+    "hi, ",
+    "hi! ",
+    "well, ",
+    "and ",
+    "now ",
+    "headway, ",
+)
 _AFTER = (" please", " thanks", ", please", " for me", " again", " now")
-_ASKING = ("can you tell me ", "do you know ", "i want to know ", "tell me, ", "could you tell me ", "i wonder ",
-           "i have a question: ", "quick question: ", "my question is: ",
-           "does anyone know ", "please say ", "pls tell me ", "i would like to know ", "just tell me ", "could someone say ")
-_QUESTION_WORDS = ("what", "why", "how", "where", "who", "when", "which", "is ", "are ", "can ", "do ", "does ", "should ")
+_ASKING = (
+    "can you tell me ",
+    "do you know ",
+    "i want to know ",
+    "tell me, ",
+    "could you tell me ",
+    "i wonder ",
+    "i have a question: ",
+    "quick question: ",
+    "my question is: ",
+    "does anyone know ",
+    "please say ",
+    "pls tell me ",
+    "i would like to know ",
+    "just tell me ",
+    "could someone say ",
+)
+_QUESTION_WORDS = (
+    "what",
+    "why",
+    "how",
+    "where",
+    "who",
+    "when",
+    "which",
+    "is ",
+    "are ",
+    "can ",
+    "do ",
+    "does ",
+    "should ",
+)
 
 
 def _slip(word: str, rng: random.Random) -> str:
     at = rng.randrange(1, len(word) - 1)
-    return rng.choice([
-        word[:at] + word[at + 1:],
-        word[:at] + word[at] + word[at:],
-        word[:at] + word[at + 1] + word[at] + word[at + 2:],
-    ])
+    return rng.choice(
+        [
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at] + word[at:],
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        ]
+    )
 
 
 def with_slips(text: str, rng: random.Random) -> str:

@@ -56,6 +56,17 @@ def lists() -> dict[str, list[str]]:
     return {name.strip(): [word.strip() for word in words.split(",")] for name, words in pairs}
 
 
+def phrases() -> dict[str, list[str]]:
+    """Return the sets of phrases by name."""
+    found: dict[str, list[str]] = {}
+    for line in lines("phrases.txt"):
+        if line.startswith("= "):
+            current = found[line[2:]] = []
+        else:
+            current.append("" if line == "-" else line)
+    return found
+
+
 def _add_to_topics(found: list[Topic], line: str) -> None:
     mark, text = line.split(" ", 1)
     if mark == "Q" and (not found or found[-1].answers):

@@ -1,6 +1,6 @@
 """Write the synthetic corpus: one JSON line for each conversation or passage.
 
-    python tools/model/corpus.py --seed 1 --documents 20 --show
+python tools/model/corpus.py --seed 1 --documents 20 --show
 """
 
 from __future__ import annotations

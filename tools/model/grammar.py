@@ -35,17 +35,31 @@ class Grammar:
     ----------
     lists
         Words that an unbound slot may draw from, by name.
+    phrases
+        Sets of templates, by name.
     rng
         The dice; the same seed gives the same texts.
     """
 
-    def __init__(self, lists: Mapping[str, Sequence[str]], rng: random.Random) -> None:
+    def __init__(
+        self, lists: Mapping[str, Sequence[str]], phrases: Mapping[str, Sequence[str]], rng: random.Random
+    ) -> None:
         self.lists = lists
+        self.phrases = phrases
         self.rng = rng
 
     def draw(self, name: str) -> str:
         """Return one word of a list."""
         return self.rng.choice(self.lists[name])
+
+    def pick(self, name: str) -> str:
+        """Return one template of a set of phrases."""
+        found = self.phrases[name]
+        return found[0] if len(found) == 1 else self.rng.choice(found)
+
+    def say(self, name: str, bound: Mapping[str, str] | None = None) -> str:
+        """Return one text that a set of phrases can say."""
+        return self.expand(self.pick(name), bound)
 
     def shared(self, one: str, two: str) -> dict[str, str]:
         """Return one drawn word for each list that two templates both name, so that they speak of the same thing."""

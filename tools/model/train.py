@@ -20,7 +20,7 @@ from corpus import documents, plain
 from packing import Batch, Row, collate, pack
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from words import encode, train_tokenizer
+from words import Encoded, encode, train_tokenizer
 
 ROW_TOKENS, LONG_TOKENS = 512, 2048
 STEP_TOKENS = 2048
@@ -41,16 +41,29 @@ class Plan:
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """Return the untrained model."""
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=VOCAB_SIZE, hidden_size=192, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=2,
-        head_dim=32, intermediate_size=512, max_position_embeddings=LONG_TOKENS, tie_word_embeddings=True,
-        rms_norm_eps=1e-5, rope_theta=10_000.0, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=None,  # the end mark pads, too, and an embedding with a padding row would not learn it
-    ))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB_SIZE,
+            hidden_size=192,
+            num_hidden_layers=6,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            head_dim=32,
+            intermediate_size=512,
+            max_position_embeddings=LONG_TOKENS,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-5,
+            rope_theta=10_000.0,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=None,  # the end mark pads, too, and an embedding with a padding row would not learn it
+        )
+    )
 
 
 def _steps(tokenizer: PreTrainedTokenizerFast, seed: int, count: int) -> list[tuple[int, list[Row]]]:
-    short, long = [], []
+    short: list[Encoded] = []
+    long: list[Encoded] = []
     for document in documents(seed, count):
         encoded = encode(tokenizer, document)
         (short if len(encoded.ids) <= ROW_TOKENS else long).append(encoded)
@@ -58,7 +71,7 @@ def _steps(tokenizer: PreTrainedTokenizerFast, seed: int, count: int) -> list[tu
     for width, chosen in ((ROW_TOKENS, short), (LONG_TOKENS, long)):
         rows = list(pack(chosen, width))
         per_step = STEP_TOKENS // width
-        found += [(width, rows[at: at + per_step]) for at in range(0, len(rows), per_step)]
+        found += [(width, rows[at : at + per_step]) for at in range(0, len(rows), per_step)]
     random.Random(seed).shuffle(found)
     return found
 
@@ -73,20 +86,24 @@ def make_plan(tokenizer: PreTrainedTokenizerFast, seed: int, num_tokens: int) ->
 def loss_of(model: LlamaForCausalLM, batch: Batch, *, written_only: bool = False) -> torch.Tensor:
     """Return the weighted mean loss in nats per token."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False).logits
+        logits = model(
+            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+        ).logits
     weights = batch.weights[:, 1:].reshape(-1)
     weights = (weights >= 1.0).float() if written_only else weights
     # The first token of a document has weight 0 or cannot be known from the document before it.
     weights = weights * (batch.positions[:, 1:].reshape(-1) > 0)
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].float().reshape(-1, VOCAB_SIZE), batch.ids[:, 1:].reshape(-1), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().reshape(-1, VOCAB_SIZE), batch.ids[:, 1:].reshape(-1), reduction="none"
+    )
     return (losses * weights).sum() / weights.sum().clamp(min=1.0)
 
 
-@torch.no_grad()
 def validate(model: LlamaForCausalLM, plan: Plan) -> float:
     """Return the mean loss of the answers in the validation documents, in nats per token."""
     model.eval()
-    losses = [loss_of(model, collate(rows, width), written_only=True).item() for width, rows in plan.validation]
+    with torch.no_grad():
+        losses = [float(loss_of(model, collate(rows, width), written_only=True)) for width, rows in plan.validation]
     model.train()
     return sum(losses) / len(losses)
 
@@ -143,8 +160,10 @@ class Run:
 
     def _save(self) -> None:
         state = {
-            "model": self.model.state_dict(), "optimizers": [one.state_dict() for one in self.optimizers],
-            "step": self.step, "spent_s": self.spent_s,
+            "model": self.model.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "step": self.step,
+            "spent_s": self.spent_s,
         }
         new = self.file.with_suffix(".new")
         torch.save(state, new)
@@ -157,15 +176,20 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = peak * share
         loss = loss_of(self.model, collate(rows, width))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        return loss.item()
+        return float(loss.detach())
 
     def _check(self, loss: float) -> None:
-        entry = {"step": self.step, "loss": loss, "validation_loss": validate(self.model, self.plan), "spent_s": self.spent_s}
+        entry = {
+            "step": self.step,
+            "loss": loss,
+            "validation_loss": validate(self.model, self.plan),
+            "spent_s": self.spent_s,
+        }
         with self.log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
         print(entry, flush=True)
