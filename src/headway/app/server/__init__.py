@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headway.app.server.config import KEY_VARIABLE, SLO_CLASSES, ServerConfig, keys_of
+from headway.core.errors import missing_extra
 from headway.engines.llm.messages import Ready
 
 __all__ = ["KEY_VARIABLE", "SLO_CLASSES", "ServerConfig", "keys_of", "run"]
@@ -25,20 +26,24 @@ def run(
     on_loading : callable or None
         Told in a few words what the engine does before it is ready.
     on_ready : callable or None
-        Told the engine's facts and the server's address, such as ``"http://127.0.0.1:8000"``, once requests can be served.
+        Told the engine's facts and the server's address, such as ``"http://127.0.0.1:8000"``, once it can serve.
 
     Returns
     -------
     int
-        0 after an orderly end, 1 when the engine could not be started, 128 plus the signal's number after a second signal.
+        0 after an orderly end. A second signal ends the process on the spot, with 128 plus the signal's number.
 
     Raises
     ------
     ConfigError
         When the configuration cannot work, for example because the port is taken.
+    EngineError
+        When the engine could not be started.
     MissingExtra
         When the server's libraries are not installed.
     """
-    from headway.app.server.lifecycle import run_server  # imported late: it pulls in the HTTP libraries
-
+    try:
+        from headway.app.server.lifecycle import run_server  # imported late: it pulls in the HTTP libraries
+    except ImportError as error:
+        raise missing_extra(error.name or "starlette", "serve", "by the server") from error
     return run_server(config, on_loading=on_loading, on_ready=on_ready)

@@ -37,7 +37,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     port : int
         Port to listen on, 0 to 65535; 0 takes a free one.
     api_keys : tuple of str
-        Keys of which every request to ``/v1``, ``/tokenize`` and ``/detokenize`` must bring one; none means that anyone may.
+        Keys of which every request must bring one, except to ``/health``, ``/ready`` and ``/metrics``; with none
+        anybody may ask.
     api_key_file : str
         A file with further keys, one per line; empty for none. The variable `HEADWAY_API_KEY` may hold more.
     max_body_bytes : int

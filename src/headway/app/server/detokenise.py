@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -35,25 +34,23 @@ class FastStream:
     def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._stream = DecodeStream(ids=_whole(tokenizer, context), skip_special_tokens=True)
-        self._last: deque[int] = deque(context, maxlen=CONTEXT_TOKENS)
 
     def step(self, token: int) -> str:
         """Take one token; return the text that is certain now."""
-        self._last.append(token)
         try:
             return self._stream.step(self._tokenizer, token) or ""
         except OverflowError:
             return ""  # no token at all
         except Exception:  # the library's own class: what it decoded before is no longer how the text begins
-            self._stream = DecodeStream(ids=_whole(self._tokenizer, list(self._last)), skip_special_tokens=True)
-            return ""
+            self._stream = DecodeStream(skip_special_tokens=True)
+            return self._stream.step(self._tokenizer, token) or ""
 
 
 class SlowStream:
     """A stream over any function that decodes a list of tokens: the text grows by what the last tokens add.
 
-    Only the tokens since the last certain text and a few before them are decoded, so a long output costs no more per token
-    than a short one.
+    Only the tokens since the last certain text and a few before them are decoded, so a long output costs no more per
+    token than a short one.
 
     Parameters
     ----------

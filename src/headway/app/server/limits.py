@@ -39,14 +39,18 @@ class Gate:
 
         A request that could never fit is told so with a 400.
         """
+        self.check(count)
+        self.live += count
+        self._empty.clear()
+
+    def check(self, count: int) -> None:
+        """Raise what `enter` would raise now."""
         if self.draining:
             raise unavailable("it is shutting down", "shutting_down")
         if count > self.room:
             raise invalid(f"A request may ask for at most {self.room} outputs, got {count}.", "n")
         if self.live + count > self.room:
             raise too_busy(self.retry_after_s)
-        self.live += count
-        self._empty.clear()
 
     def leave(self, count: int) -> None:
         """Note that `count` outputs are out."""

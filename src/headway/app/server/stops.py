@@ -8,8 +8,8 @@ from collections.abc import Sequence
 class StopScan:
     """Lets text through up to the first stop string, and holds back only what could still become one.
 
-    What comes out does not depend on how the text was cut into pieces: the stop string that is complete first counts, and of
-    several that are complete at the same character the longest.
+    What comes out does not depend on how the text was cut into pieces: the stop string that is complete first counts,
+    and of several that are complete at the same character the longest.
 
     Parameters
     ----------

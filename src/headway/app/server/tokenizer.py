@@ -126,7 +126,7 @@ def load_tokenizer(model: str) -> ModelTokenizer:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable stand-ins for bytes in byte-level vocabularies: printable Latin-1 stands for itself, the rest follows."""
+    """The stand-ins for bytes in byte-level vocabularies: printable Latin-1 stands for itself, the rest follows."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(rest)}

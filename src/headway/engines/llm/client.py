@@ -1,7 +1,8 @@
 """The API process's side of the engine: starts it, talks to it, and starts it again when it dies.
 
-The engine runs in a process of its own behind a socket pair. The end of that line is how either side learns that the other
-is gone, at once and without polling: the engine ends when the API process does, and here every live request is told.
+The engine runs in a process of its own behind a socket pair. The end of that line is how either side learns that the
+other is gone, at once and without polling: the engine ends when the API process does, and here every live request is
+told.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class EngineClient:
     command : sequence of str
         How the engine process is started; the socket's number and the configuration as JSON are appended.
     first_delay_s, last_delay_s : float
-        Pause before a dead engine is started again, > 0, doubled each time it dies before it was ready; 0.2 to 30 by default.
+        Pause before a dead engine is started again, > 0; doubled each time it dies before it was ready. 0.2 and 30 by
+        default.
 
     Attributes
     ----------
@@ -95,7 +97,7 @@ class EngineClient:
         self.ready: Ready | None = None
         self.why_not = "the engine is not started"
         self.num_restarts = 0
-        self._on_news = on_news or (lambda news: None)
+        self._on_news = on_news or _ignore
         self._sinks: dict[Id, Sink] = {}
         self._wire: Wire[FromEngine] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -187,7 +189,11 @@ class EngineClient:
 
     async def _one_life(self, first: asyncio.Future[Ready]) -> bool:
         """Run one engine process to its end; says whether it ever was ready."""
-        process, wire = self._spawn()
+        try:
+            process, wire = self._spawn()
+        except OSError as error:
+            self.why_not = f"its process could not be started ({error})"
+            return False
         fatal = ""
         try:
             fatal = await self._listen(wire, first)
@@ -257,6 +263,10 @@ class EngineClient:
     async def _until_supervised(self) -> None:
         if self._supervisor is not None:
             await asyncio.wait([self._supervisor])
+
+
+def _ignore(news: News) -> None:
+    del news
 
 
 async def _reap(process: subprocess.Popen[bytes], patience_s: Seconds) -> int:
