@@ -17,7 +17,7 @@ from headway.engines.llm.step import Group, current
 
 if TYPE_CHECKING:
     from headway.engines.llm.native import Kernels, Packed
-    from headway.engines.llm.native.protocol import WeightKind
+    from headway.engines.llm.native.packed import WeightKind
 
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Names under which linears of one module read the same input."""

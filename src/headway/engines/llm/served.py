@@ -25,7 +25,7 @@ from headway.engines.llm.step import StepBatch, under_way
 if TYPE_CHECKING:
     from headway.engines.llm.config import EngineConfig
     from headway.engines.llm.loader import Checkpoint
-    from headway.engines.llm.native.protocol import WeightKind
+    from headway.engines.llm.native.packed import WeightKind
 
 log = logging.getLogger(__name__)
 

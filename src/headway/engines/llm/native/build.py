@@ -21,7 +21,8 @@ from headway.core.errors import HeadwayError
 NAME = "headway_native"
 NEEDED_CPU_FLAGS = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "avx512_vnni"})
 _CSRC = Path(__file__).parent / "csrc"
-_COMPILE_FLAGS = ["-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-std=c++20", "-Wall", "-Wextra", "-Wno-maybe-uninitialized"]
+_WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]  # GCC 12 warns about its own intrinsics
+_COMPILE_FLAGS = ["-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-std=c++20", *_WARNINGS]
 
 
 class CannotBuild(HeadwayError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from headway.engines.llm.native.protocol import Packed
+    from headway.engines.llm.native.packed import Packed
 
 
 @dataclass(frozen=True, eq=False)

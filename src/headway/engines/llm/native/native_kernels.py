@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headway.engines.llm.native.batch import RaggedBatch
 from headway.engines.llm.native.layer import DecoderLayer
-from headway.engines.llm.native.protocol import Packed, WeightKind
+from headway.engines.llm.native.packed import Packed, WeightKind
 from headway.engines.llm.native.torch_linear import kind_of
 
 

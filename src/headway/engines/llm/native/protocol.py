@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -11,28 +11,7 @@ if TYPE_CHECKING:
 
     from headway.engines.llm.native.batch import RaggedBatch
     from headway.engines.llm.native.layer import DecoderLayer
-
-WeightKind = Literal["float32", "bfloat16", "int8"]
-
-
-class Packed(Protocol):
-    """A weight laid out for fast products; opaque but for its shape."""
-
-    @property
-    def num_outputs(self) -> int:
-        """Rows of the original `[N, K]` weight."""
-
-    @property
-    def num_inputs(self) -> int:
-        """Columns of the original `[N, K]` weight."""
-
-    @property
-    def kind(self) -> str:
-        """`float32`, `bfloat16` or `int8`."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory held by the packed form, in bytes."""
+    from headway.engines.llm.native.packed import Packed, WeightKind
 
 
 class Kernels(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from headway.engines.llm.native.batch import RaggedBatch
@@ -66,7 +65,7 @@ def _attend(q: Tensor, keys: Tensor, values: Tensor, visible: Tensor, scale: flo
     if softcap > 0.0:
         mixed = _capped(grouped, keys, values, mask, scale, softcap)
     else:
-        mixed = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask, scale=scale)
+        mixed = torch.nn.functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask, scale=scale)
     mixed = mixed.reshape(num_sequences, kv_heads, -1, num_new, head_dim).permute(0, 3, 1, 2, 4)
     return mixed.reshape(num_sequences, num_new, num_heads, head_dim)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from headway.engines.llm.native import torch_attention, torch_linear
 from headway.engines.llm.native.batch import RaggedBatch
 from headway.engines.llm.native.layer import DecoderLayer
-from headway.engines.llm.native.protocol import Packed, WeightKind
+from headway.engines.llm.native.packed import Packed, WeightKind
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> None:
@@ -64,12 +63,12 @@ class TorchKernels:
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         """See `Kernels.silu_mul`."""
         gate, up = gate_up.float().chunk(2, dim=-1)
-        return (F.silu(gate) * up).to(gate_up.dtype)
+        return (torch.nn.functional.silu(gate) * up).to(gate_up.dtype)
 
     def gelu_tanh_mul(self, gate_up: Tensor) -> Tensor:
         """See `Kernels.gelu_tanh_mul`."""
         gate, up = gate_up.float().chunk(2, dim=-1)
-        return (F.gelu(gate, approximate="tanh") * up).to(gate_up.dtype)
+        return (torch.nn.functional.gelu(gate, approximate="tanh") * up).to(gate_up.dtype)
 
     def rotary(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
         """See `Kernels.rotary`."""

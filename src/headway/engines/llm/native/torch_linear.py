@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from headway.engines.llm.native.protocol import WeightKind
+from headway.engines.llm.native.packed import WeightKind
 
 _DTYPE_OF: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 _ROWS_HINT = 16  # oneDNN chooses its layout for a number of rows; this one serves 1 to 512 within a few percent
@@ -28,7 +28,7 @@ class TorchPacked:
     @property
     def num_bytes(self) -> int:
         """Memory held by the packed form, in bytes."""
-        return self.num_outputs * self.num_inputs * _DTYPE_OF[self.kind].itemsize
+        return self.num_outputs * self.num_inputs * int(_DTYPE_OF[self.kind].itemsize)
 
 
 def kind_of(weight: Tensor, kind: WeightKind | None) -> WeightKind:

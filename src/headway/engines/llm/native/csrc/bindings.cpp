@@ -43,7 +43,7 @@ struct Input {
   void fill(Team team) const {
     if (!copied(rows, data<T>(plain))) return;
     fill_rows(rows, data<T>(plain), w_.num_inputs, w_.num_inputs, w_.kind, team);
-    barrier();
+    team.meet();
   }
 
   Tensor plain;

@@ -57,9 +57,9 @@ class Call {
       norm(w.input_norm, w.eps, w.qkv->kind, team);
       project(normed_, *w.qkv, {qkv_.data, qkv_.stride, bias(w.qkv_bias)}, team);
       place(w, pools_[i], team);
-      barrier();
+      team.meet();
       mix(w, pools_[i], turns_[i], team);
-      barrier();
+      team.meet();
       add_block(attended_, *w.output, bias(w.output_bias), w.attention_out_norm, w.eps, team);
       norm(w.post_attention_norm, w.eps, w.gate_up->kind, team);
       gate(w, team);
@@ -77,7 +77,7 @@ class Call {
     }
     // The same share of rows, so no thread waits for another in between.
     fill_rows(rows_of(normed_, hidden_stride_, kind), normed_.data, hidden_stride_, normed_.stride, kind, team);
-    barrier();
+    team.meet();
   }
 
   Rows rows_of(const Grid<T>& x, int64_t n, Kind kind) const {
@@ -86,7 +86,7 @@ class Call {
 
   void project(const Grid<T>& x, const PackedWeight& w, const LinearOut<T>& to, Team team) {
     linear<T>(rows_of(x, w.num_inputs, w.kind), w, to, team);
-    barrier();
+    team.meet();
   }
 
   // Norm and rotate queries and keys, and write keys and values to the pool. Does not wait.
@@ -116,7 +116,7 @@ class Call {
                  float eps, Team team) {
     const Rows rows = rows_of(x, w.num_inputs, w.kind);
     fill_rows(rows, x.data, w.num_inputs, x.stride, w.kind, team);
-    if (copied(rows, x.data)) barrier();
+    if (copied(rows, x.data)) team.meet();
     if (out_norm.empty()) return project(x, w, {hidden_, hidden_stride_, bias, hidden_}, team);
     project(x, w, {block_out_.data, block_out_.stride, bias}, team);
     const Range mine = team.share(t_.count);
@@ -135,14 +135,15 @@ class Call {
     const Rows rows = rows_of(normed_, hidden_stride_, w.gate_up->kind);
     if (halves_fit(w)) {
       gated_linear<T>(rows, *w.gate_up, w.activation, {gated_.data, gated_.stride, bias(w.gate_up_bias)}, team);
-      return barrier();
+      team.meet();
+      return;
     }
     project(normed_, *w.gate_up, {gate_up_.data, gate_up_.stride, bias(w.gate_up_bias)}, team);
     const Range mine = team.share(t_.count);
     for (int64_t r = mine.begin; r < mine.end; ++r) {
       gated_row(w.activation, gate_up_.row(r), w.down->num_inputs, gated_.row(r));
     }
-    barrier();
+    team.meet();
   }
 
   static bool halves_fit(const LayerWeights& w) { return w.gate_up->num_outputs % (2 * kPanel) == 0; }
