@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from headway.engines.llm.slots import Ints
+
 
 class Row(NamedTuple):
     """One piece of a step: the next tokens of one slot.
@@ -51,9 +53,9 @@ class Columns:
 
     def __init__(
         self,
-        slots: Sequence[int],
-        starts: Sequence[int],
-        tokens: Sequence[int],
+        slots: Sequence[int] | Ints,
+        starts: Sequence[int] | Ints,
+        tokens: Sequence[int] | Ints,
         sample: Sequence[bool] | None = None,
         layers: Sequence[tuple[int, int] | None] | None = None,
     ) -> None:
