@@ -132,16 +132,17 @@ class OrderDesk:
 
     async def chat(self, body: ChatBody) -> Order:
         """Make an order of a conversation."""
+        refuse_bad_mix(body)
         return self._order(body, self.adapter_of(body.model), [await chat_prompt(self.tokenizer, body)], "chatcmpl-")
 
     async def completion(self, body: CompletionBody) -> Order:
         """Make an order of plain prompts."""
+        refuse_bad_mix(body)
         adapter = self.adapter_of(body.model)
         prompts = await completion_prompts(self.tokenizer, body, self.facts.vocab_size)
         return self._order(body, adapter, prompts, "cmpl-")
 
     def _order(self, body: ChatBody | CompletionBody, adapter: str, prompts: list[Prompt], prefix: str) -> Order:
-        refuse_bad_mix(body)
         facts, options = self.facts, body.stream_options
         for prompt in prompts:
             check_length(prompt.tokens, facts.context_tokens, self._config.max_prompt_tokens)
