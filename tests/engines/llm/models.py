@@ -40,6 +40,7 @@ def make_model(name: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
     _wake_norms(model)
+    model.generation_config.pad_token_id = 0
     return model.eval()
 
 

@@ -83,7 +83,7 @@ def find_attention(model: PreTrainedModel, num_layers: int) -> list[Attending]:
     AttentionInterface.register(WATCH, watch)
     try:
         model.set_attn_implementation(WATCH)
-        with torch.inference_mode():
+        with torch.no_grad():
             model(input_ids=torch.zeros(1, 1, dtype=torch.int64, device=model.device), use_cache=False)
     except Exception as error:
         raise _cannot(model, f"running one token failed with {type(error).__name__}: {error}") from error

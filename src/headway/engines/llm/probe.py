@@ -62,7 +62,7 @@ class Probe:
 
 def own_logits(model: nn.Module, tokens: Tensor) -> Tensor:
     """Return the logits after the last of `tokens [tokens]` as `transformers` computes them: `[1, vocab]`."""
-    with torch.inference_mode():
+    with torch.no_grad():
         logits: Tensor = model(input_ids=tokens.unsqueeze(0), use_cache=False).logits
     return logits[0, -1:].float()
 
@@ -89,7 +89,7 @@ def layers_apart(
         for index, (before, after) in enumerate(passed):
             segment = step.segments[0]
             alone = Segment(index, index + 1, None, segment.batch, [])
-            with torch.inference_mode(), under_way(step):
+            with torch.no_grad(), under_way(step):
                 ours = fused.through(alone, step.positions, before.clone())
             apart = (ours.float() - after.float()).norm() / (after.float() - before.float()).norm()
             worst = max(worst, float(apart) if torch.isfinite(apart) else float("inf"))

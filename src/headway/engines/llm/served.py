@@ -94,7 +94,7 @@ class ServedModel:
             "position_ids": step.positions.unsqueeze(0),
             "use_cache": False,
         }
-        with torch.inference_mode(), under_way(step):
+        with torch.no_grad(), under_way(step):
             if step.sampled is None:
                 self.model.base_model(**inputs)
                 return None
@@ -127,7 +127,7 @@ class ServedModel:
         checkpoint: Checkpoint,
     ) -> bool:
         """Let the fused kernel run the layers if it knows their build and computes the same."""
-        with torch.inference_mode():
+        with torch.no_grad():
             known = [recognise(layer, how) for layer, how in zip(layers, attending, strict=True)]
         described = [layer for layer in known if layer is not None]
         if len(described) < len(layers) or len(tables) != 1:
