@@ -126,6 +126,18 @@ def test_memory_grows_block_by_block_with_the_steps() -> None:
     assert len(board.requests["a"].blocks) == 3
 
 
+def test_growth_of_all_pieces_together_must_fit() -> None:
+    board = ready(num_blocks=5)
+    assert board.apply(start("b", 20)) is None
+    run(board, step(Piece("a", 20), Piece("b", 20)))
+    for _ in range(12):
+        run(board, step(board.requests["a"].one, board.requests["b"].one))
+    before = board.fingerprint()  # one block is free, and both need one
+    assert board.apply(step(board.requests["a"].one, board.requests["b"].one)) == "there is not enough KV memory"
+    assert board.fingerprint() == before
+    assert run(board, step(board.requests["b"].one)) == ["b"]
+
+
 def test_what_its_sender_felt_is_told_at_the_end() -> None:
     board = ready()
     board.now_s = 2.0

@@ -17,7 +17,7 @@ from headway.policies.serving.state import InstanceState, RequestState
 from policies.serving.making import request
 
 SIZE = 4
-NUM_BLOCKS = 10
+NUM_BLOCKS = 7
 CHAINS = [tuple(range(8)), (0, 1, 12, 13, 14, 15, 16, 17), (20, 21, 22, 23, 24, 25, 26, 27)]
 """Chains of hashes; the first two share two blocks."""
 
@@ -31,9 +31,6 @@ class Board(RuleBasedStateMachine):
         self.content: dict[int, int] = {}  # which chain hash the memory of a block really holds
         self.outputs: dict[str, int] = {}
         self.count = 0
-
-    def waiting(self) -> list[RequestState]:
-        return list(self.instance.waiting.values())
 
     def running(self) -> list[RequestState]:
         return list(self.instance.running.values())
@@ -58,7 +55,7 @@ class Board(RuleBasedStateMachine):
             self.step = action
         return why
 
-    @rule(prompt=st.integers(1, 30), chain=st.sampled_from(CHAINS))
+    @rule(prompt=st.integers(1, 16), chain=st.sampled_from(CHAINS))
     def arrive(self, prompt: int, chain: tuple[int, ...]) -> None:
         self.count += 1
         state = self.board.add(request(f"r{self.count}", prompt, most=8, hashes=chain[: prompt // SIZE]))
@@ -84,43 +81,48 @@ class Board(RuleBasedStateMachine):
             )
         )
 
-    @rule()
-    def route(self) -> None:
-        for name in list(self.board.unrouted):
-            assert self.apply(Move(name, "gpu")) is None
-
     @precondition(lambda self: not self.instance.busy)
     @rule(data=st.data())
     def decide(self, data: st.DataObject) -> None:
         """Draft some preemptions, starts and growth in any order; the board must take them all."""
+        for name in list(self.board.unrouted):
+            assert self.apply(Move(name, "gpu")) is None
         draft = InstanceDraft(self.instance)
         pieces: list[Piece] = []
-        for kind in data.draw(st.lists(st.sampled_from(["preempt", "start", "grow"]), max_size=8)):
-            if kind == "start":
-                fresh = [s for s in self.waiting() if s.id not in draft.started]
-                if fresh:
-                    state = data.draw(st.sampled_from(fresh))
-                    left = draft.start(state, state.known_tokens + data.draw(st.integers(0, 9)))
-                    if left is not None:
-                        pieces.append(Piece(state.id, left))
-            else:
-                taken = {piece.request for piece in pieces} | draft.preempted
-                free = [s for s in self.running() if s.id not in taken and not s.layers_done]
-                if free:
-                    state = data.draw(st.sampled_from(free))
-                    if kind == "preempt":
-                        draft.preempt(state)
-                    elif draft.extend(state, state.left_tokens):
-                        pieces.append(Piece(state.id, state.left_tokens))
+        for kind in data.draw(st.lists(st.sampled_from(["preempt", "start", "start", "grow"]), min_size=2, max_size=9)):
+            (self.draft_start if kind == "start" else self.draft_change)(draft, pieces, kind, data)
         for action in draft.actions:
             assert self.apply(action) is None, action
         if pieces:
             assert self.apply(Step(instance="gpu", pieces=tuple(pieces))) is None
         assert draft.free_blocks <= self.instance.kv.num_free
         assert draft.num_running == len(self.instance.running)
+        if self.step and data.draw(st.booleans()):
+            self.end(stop=False)
+
+    def draft_start(self, draft: InstanceDraft, pieces: list[Piece], _: str, data: st.DataObject) -> None:
+        fresh = [state for state in self.instance.waiting.values() if state.id not in draft.started]
+        if fresh:
+            state = data.draw(st.sampled_from(fresh))
+            left = draft.start(state, state.known_tokens + data.draw(st.integers(0, 9)))
+            if left is not None:
+                pieces.append(Piece(state.id, left))
+
+    def draft_change(self, draft: InstanceDraft, pieces: list[Piece], kind: str, data: st.DataObject) -> None:
+        taken = {piece.request for piece in pieces} | draft.preempted
+        free = [state for state in self.running() if state.id not in taken and not state.layers_done]
+        if free:
+            state = data.draw(st.sampled_from(free))
+            if kind == "preempt":
+                draft.preempt(state)
+            elif draft.extend(state, state.left_tokens):
+                pieces.append(Piece(state.id, state.left_tokens))
 
     @precondition(lambda self: self.step)
     @rule(stop=st.booleans())
+    def step_ends(self, stop: bool) -> None:
+        self.end(stop)
+
     def end(self, stop: bool) -> None:
         assert self.step is not None
         step, self.step = self.step, None
@@ -186,4 +188,4 @@ class Board(RuleBasedStateMachine):
 
 
 TestBoard = Board.TestCase
-TestBoard.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBoard.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

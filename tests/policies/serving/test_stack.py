@@ -1,0 +1,147 @@
+"""Seats put together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
+from headway.core.errors import UnknownName
+from headway.core.events import Finished, Refused, Woke
+from headway.core.nouns import Seconds
+from headway.policies.serving.board import ServingBoard
+from headway.policies.serving.draft import InstanceDraft
+from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.nouns import RequestArrived, Step
+from headway.policies.serving.orca import Orca
+from headway.policies.serving.sarathi import SarathiServe
+from headway.policies.serving.seats import ServingView
+from headway.policies.serving.stack import RETRY_S, AdmitAll, LeastLoaded, Stack
+from headway.policies.serving.state import InstanceState, RequestState
+from headway.policies.serving.wrap import as_policy
+from policies.serving.making import request
+
+
+class Doorman:
+    """Admits nobody whose name begins with x."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self.first_draw = int(rng.integers(1 << 30))
+
+    def refusal(self, state: RequestState, view: ServingView) -> str | None:
+        return "not you" if state.id.startswith("x") else None
+
+
+class Nervous:
+    """A batch seat that preempts whoever runs and computes nothing."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self.first_draw = int(rng.integers(1 << 30))
+
+    def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
+        for state in instance.running.values():
+            draft.preempt(state)
+        return None
+
+
+def board(**num_blocks: int) -> ServingBoard:
+    return ServingBoard([InstanceState(name, BlockPool(size), num_layers=2) for name, size in num_blocks.items()])
+
+
+def arrive(stack: Stack, view: ServingBoard, id: str, prompt: int = 20, most: int = 5) -> list[Action]:
+    """Let a request arrive and carry out what the stack says to it."""
+    work = request(id, prompt, most)
+    view.add(work)
+    return carry_out(view, list(stack.decide(RequestArrived(at_s=view.now_s, work=work), view)))
+
+
+def carry_out(view: ServingBoard, actions: list[Action]) -> list[Action]:
+    for action in actions:
+        if not isinstance(action, Wake):
+            assert view.apply(action) is None, action
+    return actions
+
+
+def test_an_arrival_is_routed_and_the_step_is_formed_with_all_that_arrived() -> None:
+    view, stack = board(gpu=64), Stack(batch=SarathiServe())
+    assert arrive(stack, view, "a") == [Move("a", "gpu"), Wake(0.0, "form")]
+    assert arrive(stack, view, "b") == [Move("b", "gpu"), Wake(0.0, "form")]
+    first, second, step = carry_out(view, list(stack.decide(Woke(at_s=0.0, tag="form"), view)))
+    assert isinstance(first, Start)
+    assert isinstance(second, Start)
+    assert isinstance(step, Step)
+    assert [piece.request for piece in step.pieces] == ["a", "b"]
+
+
+def test_no_step_is_asked_for_while_one_is_under_way() -> None:
+    view, stack = board(gpu=64), Stack(batch=SarathiServe())
+    arrive(stack, view, "a")
+    carry_out(view, list(stack.decide(Woke(at_s=0.0), view)))
+    assert arrive(stack, view, "b") == [Move("b", "gpu")]
+    assert list(stack.decide(Woke(at_s=0.0), view)) == []
+
+
+def test_the_least_loaded_instance_that_could_hold_a_request_gets_it() -> None:
+    view, stack = board(one=64, two=64, tiny=2), Stack(batch=SarathiServe())
+    moves = [arrive(stack, view, name, prompt=100)[0] for name in "abcd"]
+    assert moves == [Move("a", "one"), Move("b", "two"), Move("c", "one"), Move("d", "two")]
+    assert arrive(stack, view, "e", prompt=4)[0] == Move("e", "tiny")
+
+
+def test_what_no_instance_could_ever_hold_is_turned_away() -> None:
+    view, stack = board(gpu=4, tiny=2), Stack(batch=SarathiServe())
+    (reject,) = arrive(stack, view, "a", prompt=60, most=5)
+    assert reject == Reject("a", "it may come to 65 tokens, and the largest KV memory holds 64")
+    assert not view.requests
+
+
+def test_the_admit_seat_has_the_first_word() -> None:
+    view, stack = board(gpu=64), Stack(batch=SarathiServe(), admit=Doorman())
+    assert arrive(stack, view, "x1") == [Reject("x1", "not you")]
+    assert arrive(stack, view, "a")[0] == Move("a", "gpu")
+
+
+def test_after_a_refusal_it_tries_again_a_little_later_and_routes_who_was_left() -> None:
+    view, stack = board(gpu=64), Stack(batch=SarathiServe())
+    view.add(request("a"))
+    assert list(stack.decide(Refused(at_s=0.0, action="Move", id="a", why="mood"), view)) == [Wake(RETRY_S, "retry")]
+    view.now_s = RETRY_S
+    assert list(stack.decide(Woke(at_s=RETRY_S, tag="other"), view)) == []
+    answer = carry_out(view, list(stack.decide(Woke(at_s=RETRY_S, tag="retry"), view)))
+    assert answer == [Move("a", "gpu"), Wake(RETRY_S, "form")]
+
+
+def test_a_decision_that_only_preempts_is_followed_by_another_turn() -> None:
+    view, stack = board(gpu=64), Stack(batch=Nervous())
+    arrive(stack, view, "a")
+    view.apply(Start("a", {"gpu": {}}))
+    assert list(stack.decide(Woke(at_s=0.0), view)) == [Preempt("a"), Wake(RETRY_S, "retry")]
+
+
+def test_news_of_strangers_changes_nothing() -> None:
+    view, stack = board(gpu=64), Stack(batch=SarathiServe())
+    assert list(stack.decide(Finished(at_s=0.0, id="nobody"), view)) == []
+    assert list(stack.decide(RequestArrived(at_s=0.0, work=request("gone")), view)) == []
+
+
+def test_seats_have_random_streams_of_their_own_from_one_seed() -> None:
+    def draws(seed: int) -> tuple[int, int]:
+        batch, admit = Nervous(), Doorman()
+        Stack(batch=batch, admit=admit).reset(np.random.default_rng(seed))
+        return batch.first_draw, admit.first_draw
+
+    assert draws(1) == draws(1)
+    assert draws(1) != draws(2)
+    assert len(set(draws(1))) == 2
+
+
+def test_a_single_seat_becomes_a_policy() -> None:
+    seat, doorman = Orca(), Doorman()
+    policy = as_policy("batch", seat, "serving/orca")
+    assert (policy.batch, policy.name) == (seat, "serving/orca")
+    assert isinstance(policy.route, LeastLoaded)
+    assert isinstance(policy.admit, AdmitAll)
+    other = as_policy("admit", doorman)
+    assert (other.admit, other.name) == (doorman, "SarathiServe")
+    with pytest.raises(UnknownName, match=r"serving: seat: 'bach' is not known\. Nearest: batch"):
+        as_policy("bach", seat)
