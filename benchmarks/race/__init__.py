@@ -1,0 +1,1 @@
+"""The harness of `benchmarks/engine.py`: the course, the contenders and the scoreboard."""
