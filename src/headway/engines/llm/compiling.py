@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from headway.engines.llm.plan import Matcher
 class Compiler(Protocol):
     """Compiles schemas in the background; `headway.engines.llm.grammar.Grammars` is one."""
 
-    def compile(self, schema: str, bell: object = ...) -> Future[Matcher]:
+    def compile(self, schema: str, bell: Callable[[], None] = ...) -> Future[Matcher]:
         """Begin to compile; `bell` is called in another thread when it is done."""
 
 

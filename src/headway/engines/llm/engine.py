@@ -58,8 +58,8 @@ class LlmEngine:
     ----------
     num_steps, num_preempted : int
         Counted since the start.
-    busy_s : float
-        Time spent in steps since the start, in seconds.
+    step_s : float
+        How long the latest step took, in seconds.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LlmEngine:
         compiling: Compiling | None = None,
     ) -> None:
         self.num_steps = self.num_preempted = 0
-        self.busy_s: Seconds = 0.0
+        self.step_s: Seconds = 0.0
         self._board = board
         (self._instance,) = board.instances.values()
         self._stepper = stepper
@@ -253,10 +253,9 @@ class LlmEngine:
             happened = self._publish(news)
             happened = self._listen() or happened
         self._ring()
-        step_s = self._clock.now_s() - start_s
         self.num_steps += num_runs
-        self.busy_s += step_s
-        self._todo.append(partial(self._done, step, step_s, num_runs))
+        self.step_s = self._clock.now_s() - start_s
+        self._todo.append(partial(self._done, step, self.step_s, num_runs))
 
     def _publish(self, news: list[Output]) -> bool:
         """Send the news of a step; says whether some request has ended."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headway.core.errors import ConfigError
+from headway.engines.llm.plan import Matcher
 
 ANY_OBJECT = '{"type": "object"}'
 KEPT = 64
@@ -74,7 +75,7 @@ class Grammars:
         self._tokenizer: Any = None
         self._thread: ThreadPoolExecutor | None = None
 
-    def compile(self, schema: str, bell: Callable[[], None] = lambda: None) -> Future[JsonMatcher]:
+    def compile(self, schema: str, bell: Callable[[], None] = lambda: None) -> Future[Matcher]:
         """Begin to compile a schema.
 
         Parameters
@@ -100,7 +101,7 @@ class Grammars:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def _matcher(self, schema: str) -> JsonMatcher:
+    def _matcher(self, schema: str) -> Matcher:
         if schema not in self._kept:
             self._kept[schema] = self._compiled(schema)
         self._kept.move_to_end(schema)

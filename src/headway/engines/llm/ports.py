@@ -51,7 +51,11 @@ class Line(Protocol):
 
 
 class Facts(Protocol):
-    """What the engine must know of the model it runs."""
+    """What is known of a loaded model; `headway.engines.llm.runner.Facts` is one."""
+
+    @property
+    def name(self) -> str:
+        """The name it is served under."""
 
     @property
     def context_tokens(self) -> int:
@@ -64,6 +68,26 @@ class Facts(Protocol):
     @property
     def eos_ids(self) -> Sequence[int]:
         """Tokens that end an output."""
+
+    @property
+    def num_layers(self) -> int:
+        """Decoder layers."""
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
+    @property
+    def kernels(self) -> str:
+        """With which kernels."""
+
+    @property
+    def quantize(self) -> str:
+        """On what kind of weights."""
 
     @property
     def adapters(self) -> Sequence[Id]:

@@ -1,0 +1,158 @@
+"""Putting an engine together: from a loaded model, a line and a configuration to something that can be served."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+
+from headway.core import catalogue
+from headway.core.clock import WallClock
+from headway.core.errors import ConfigError
+from headway.core.policy import Policy
+from headway.core.session import Session
+from headway.core.trace import FileTrace, TraceHeader
+from headway.engines.llm.compiling import Compiling
+from headway.engines.llm.config import EngineConfig
+from headway.engines.llm.engine import CAN, LlmEngine
+from headway.engines.llm.grammar import Grammars
+from headway.engines.llm.hashing import BlockHasher
+from headway.engines.llm.intake import Intake
+from headway.engines.llm.messages import Gauges, Ready
+from headway.engines.llm.ports import Facts, Line, ModelRunner
+from headway.engines.llm.stepping import Stepper
+from headway.policies.serving.accounts import RequestAccounts
+from headway.policies.serving.board import ServingBoard
+from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.stack import Stack
+from headway.policies.serving.state import InstanceState
+from headway.policies.serving.vllm import Vllm
+
+INSTANCE = "engine"
+KEY_BYTES = 16
+
+
+class LoadedModel(ModelRunner, Protocol):
+    """A runner with its facts and the size of its KV memory."""
+
+    num_blocks: int
+    block_size: int
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the model."""
+
+
+class Assembly:
+    """An engine with its session.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        What the engine was told.
+    runner : LoadedModel
+        The model.
+    line : Line
+        The line to the API process.
+    policy : Policy
+        Who decides.
+
+    Attributes
+    ----------
+    engine : LlmEngine
+        What executes.
+    session : Session
+        The only caller of the policy, with accounts, a trace if one was asked for, and a policy to fall back on.
+    grammars : Grammars
+        To be closed at the end.
+    """
+
+    def __init__(self, config: EngineConfig, runner: LoadedModel, line: Line, policy: Policy[ServingBoard]) -> None:
+        self._config = config
+        self.policy = policy
+        self._facts = runner.facts
+        self._pool = BlockPool(runner.num_blocks, runner.block_size, config.prefix_caching)
+        instance = InstanceState(INSTANCE, self._pool, self._facts.num_layers, config.max_seqs)
+        board = ServingBoard([instance], CAN)
+        clock = WallClock()
+        # Prefixes are found by hash, so nobody may be able to prepare a prompt whose hashes equal somebody else's.
+        hasher = BlockHasher(runner.block_size, secrets.token_bytes(KEY_BYTES)) if config.prefix_caching else None
+        stepper = Stepper(runner, board, clock, self._facts.num_layers, hasher)
+        priorities = {promise.name: promise.priority for promise in config.slo_classes}
+        intake = Intake(self._facts, self._kv_tokens, hasher, priorities, config.seed)
+        self.grammars = Grammars(config.model, self._facts.vocab_size, self._facts.eos_ids)
+        self.engine = LlmEngine(board, stepper, intake, line, clock, Compiling(self.grammars))
+        self.session = self._session(board)
+
+    def ready(self, pid: int) -> Ready:
+        """Return the facts that the API process is told."""
+        facts, config = self._facts, self._config
+        return Ready(
+            model=facts.name,
+            context_tokens=min(facts.context_tokens, self._kv_tokens),
+            vocab_size=facts.vocab_size,
+            eos_ids=tuple(facts.eos_ids),
+            block_size=self._pool.block_size,
+            num_blocks=self._pool.num_blocks,
+            num_layers=facts.num_layers,
+            dtype=facts.dtype,
+            device=facts.device,
+            kernels=facts.kernels,
+            quantize=facts.quantize,
+            policy=config.policy,
+            adapters=tuple(facts.adapters),
+            slo_classes=tuple(promise.name for promise in config.slo_classes),
+            pid=pid,
+        )
+
+    def gauges(self) -> Gauges:
+        """Return how the engine stands."""
+        report = self.session.report()
+        (instance,) = self.session.view.instances.values()
+        return Gauges(
+            running=len(instance.running),
+            waiting=len(self.session.view.requests) - len(instance.running),
+            kv_used_frac=self._pool.used_frac,
+            kv_free_blocks=self._pool.num_free,
+            prefix_queried_tokens=self._pool.num_queried_tokens,
+            prefix_hit_tokens=self._pool.num_hit_tokens,
+            num_steps=self.engine.num_steps,
+            step_s=self.engine.step_s,
+            num_preempted=self.engine.num_preempted,
+            num_refused=report.num_refused,
+            decide_s=report.decide_s if report.num_events else {},
+            slos=report.slos,
+        )
+
+    @property
+    def _kv_tokens(self) -> int:
+        return self._pool.num_blocks * self._pool.block_size
+
+    def _session(self, board: ServingBoard) -> Session[ServingBoard]:
+        config = self._config
+        header = TraceHeader(family="serving", policy=config.policy, seed=config.seed)
+        return Session(
+            self.policy,
+            board,
+            seed=config.seed,
+            accounts=RequestAccounts(config.slo_classes),
+            trace=FileTrace(config.trace, header) if config.trace else None,
+            fallback=Stack(batch=Vllm()),
+        )
+
+
+def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
+    """Build the policy that was asked for.
+
+    Raises
+    ------
+    ConfigError
+        When it needs what this engine cannot do, or its parameters are wrong.
+    """
+    missing = set(catalogue.find(config.policy).needs) - CAN
+    if missing:
+        raise ConfigError(
+            f"engine: policy {config.policy} needs an engine that can {', '.join(sorted(missing))}; "
+            f"this one can {', '.join(sorted(CAN))}. Choose another policy."
+        )
+    policy: Policy[ServingBoard] = catalogue.build(config.policy, config.policy_params)
+    return policy
