@@ -16,7 +16,9 @@ from headway.policies.serving.stack import Stack
 
 SOURCE = Path(headway.__file__).parent
 TESTS = Path(__file__).parents[1]
-SHARED = {"nouns", "kv", "state", "board", "draft", "seats", "stack", "accounts", "wrap", "__init__"}
+SHARED = {
+    "__init__", "accounts", "board", "draft", "kv", "nouns", "recompute", "seats", "stack", "state", "wrap",
+}  # fmt: skip
 """Files of a family that are no mechanisms."""
 
 
