@@ -23,7 +23,8 @@ class FakeOpenAI:
     """What it does, and what it was asked.
 
     `faults` names a fault per request number: ``"refuse"`` (HTTP 503), ``"event"`` (an error event), ``"break"`` (it
-    ends early), ``"hang"`` (nothing more comes), ``"twice"`` (the output ends twice).
+    ends early), ``"hang"`` (nothing more comes), ``"twice"`` (the output ends twice). With `together`, no answer
+    begins before so many requests are there.
     """
 
     first_s: float = 0.0
@@ -33,6 +34,7 @@ class FakeOpenAI:
     has_tokenize: bool = True
     api_key: str = ""
     same_id: bool = False
+    together: int = 0
     faults: dict[int, str] = field(default_factory=dict)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
@@ -87,6 +89,8 @@ class FakeOpenAI:
     async def _events(self, number: int, body: dict[str, Any], chat: bool) -> AsyncIterator[bytes]:
         fault, clocks = self.faults.get(number), [time.perf_counter()]
         self.piece_clocks.append(clocks)
+        while self.num_most < self.together:
+            await asyncio.sleep(0.005)
         answer_id = "same" if self.same_id else f"answer-{number}"
         num = int(body.get("max_tokens") or body.get("max_completion_tokens") or 1)
         if chat:

@@ -52,10 +52,11 @@ class Client:
             if connection.reusable:
                 self._idle.append(connection)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all connections that wait."""
         while self._idle:
             self._idle.pop().close()
+        await asyncio.sleep(0)  # the event loop closes sockets at its next turn
 
     async def _connect(self) -> Connection:
         oldest_s = time.perf_counter() - MAX_IDLE_S

@@ -135,7 +135,7 @@ async def bench(plan: Plan, watch: Watch | None = None) -> tuple[dict[str, Any],
         await _warm_up(client, prompts, fitted, plan.num_warmups)
         run = await _replay(client, prompts, fitted, plan.max_concurrency, watch)
     finally:
-        client.close()
+        await client.close()
     facts = {"model_id": served.model, "context_tokens": context, "num_capped": num_capped, "prompt_kind": prompts.kind}
     return _result(plan, run, len(fitted), facts), run
 

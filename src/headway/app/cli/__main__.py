@@ -1,0 +1,7 @@
+"""`python -m headway.app.cli` is `headway`."""
+
+from __future__ import annotations
+
+from headway.app.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""All verbs under one roof, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from headway import __version__
+from headway.app.cli import bench, chat, check, doctor, new, rows, serve, show
+from headway.core.errors import HeadwayError
+
+
+class Verbs(TyperGroup):
+    """Turns errors that Headway raises on purpose into one sentence and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except HeadwayError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"headway: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"headway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Schedule AI work so that every kind of it keeps its service-level objective."""
+
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure a running server.")
+bench_app.command("serve")(bench.serve)
+
+app.command("serve", rich_help_panel="Serve")(serve.serve)
+app.command("chat", rich_help_panel="Serve")(chat.chat)
+app.add_typer(bench_app, name="bench", rich_help_panel="Serve")
+app.command("list", rich_help_panel="Mechanisms")(rows.list_rows)
+app.command("show", rich_help_panel="Mechanisms")(show.show)
+app.command("new", rich_help_panel="Mechanisms")(new.new)
+app.command("check", rich_help_panel="Mechanisms")(check.check)
+app.command("doctor", rich_help_panel="Machine")(doctor.doctor)

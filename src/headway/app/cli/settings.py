@@ -1,0 +1,102 @@
+"""What `headway serve` is told: defaults, then a file, then flags, resolved into one configuration.
+
+A file has the shape of the flags: ``--kv-memory 2GiB`` is ``kv_memory = "2GiB"``. What a flag says twice is a table or
+a list there: ``[policy_params]``, ``[adapters]``, ``api_keys``. SLO classes stand in ``[[slo_classes]]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headway.app.cli.shipped import SHIPPED, shipped_folder
+from headway.app.server import ServerConfig
+from headway.core import catalogue
+from headway.core.errors import ConfigError, unknown_name
+from headway.core.parameters import decode, number, read_toml
+from headway.engines.llm.config import EngineConfig
+
+ENGINE = {
+    "model": "model", "name": "name", "adapters": "adapters", "device": "device", "dtype": "dtype",
+    "quantize": "quantize",
+    "kv_memory": "kv_bytes", "block_size": "block_size", "context": "context_tokens", "max_seqs": "max_seqs",
+    "policy": "policy", "policy_params": "policy_params", "slo_classes": "slo_classes",
+    "prefix_caching": "prefix_caching", "native": "native", "seed": "seed", "trace": "trace",
+}  # fmt: skip
+"""Settings of the engine, and the fields they fill."""
+
+SERVER = {
+    "host": "host", "port": "port", "api_keys": "api_keys", "api_key_file": "api_key_file",
+    "max_body": "max_body_bytes",
+    "max_prompt_tokens": "max_prompt_tokens", "max_choices": "max_choices", "max_queue": "max_queue",
+    "request_timeout": "request_timeout_s", "drain_timeout": "drain_timeout_s",
+    "default_slo_class": "default_slo_class", "access_log": "access_log", "metric_aliases": "metric_aliases",
+}  # fmt: skip
+"""Settings of the server, and the fields they fill."""
+
+NUMBERS = {"kv_memory", "context", "max_body", "max_prompt_tokens", "request_timeout", "drain_timeout"}
+"""Settings that people write with units."""
+
+
+def resolve(flags: Mapping[str, Any], file: Path | None = None) -> ServerConfig:
+    """Resolve flags over a file over the defaults.
+
+    Parameters
+    ----------
+    flags : mapping of str to object
+        Settings by name; those not given are absent.
+    file : Path or None
+        A TOML file of settings.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is unknown, of the wrong type, out of range, or does not go with another.
+    """
+    settings = _merge(read_toml(file) if file else {}, flags)
+    for name in settings:
+        if name not in ENGINE and name not in SERVER:
+            raise ConfigError(str(unknown_name(f"{file}: setting", name, [*ENGINE, *SERVER], "headway show config")))
+    settings = {name: _number(name, value) if name in NUMBERS else value for name, value in settings.items()}
+    engine = decode(EngineConfig, _model({ENGINE[k]: v for k, v in settings.items() if k in ENGINE}), where="config")
+    server = {SERVER[key]: value for key, value in settings.items() if key in SERVER}
+    catalogue.build(engine.policy, engine.policy_params)  # a wrong parameter is better told now than by the engine
+    return decode(ServerConfig, {"engine": engine, **server}, where="config")
+
+
+def as_settings(config: ServerConfig) -> dict[str, Any]:
+    """Return a resolved configuration in the shape of a file, with all that was left to defaults, and without keys."""
+    engine, server = msgspec.to_builtins(config.full_engine), msgspec.to_builtins(config)
+    found = {name: server[field] for name, field in SERVER.items()}
+    found |= {name: engine[field] for name, field in ENGINE.items()}
+    found["api_keys"] = ["(hidden)"] * len(config.api_keys)
+    return found
+
+
+def _number(name: str, value: Any) -> Any:
+    try:
+        return number(value) if isinstance(value, str) else value
+    except ConfigError as error:
+        raise ConfigError(f"config: {name}: {error}") from error
+
+
+def _merge(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**file, **flags}
+    for name in ("policy_params", "adapters"):
+        if isinstance(file.get(name), dict) and name in flags:
+            merged[name] = {**file[name], **flags[name]}
+    if "policy" in flags and flags["policy"] != file.get("policy", flags["policy"]):
+        merged["policy_params"] = flags.get("policy_params", {})  # the file's are those of another policy
+    return merged
+
+
+def _model(engine: dict[str, Any]) -> dict[str, Any]:
+    if engine.get("model", SHIPPED) != SHIPPED or Path(SHIPPED).is_dir():
+        return engine
+    folder = shipped_folder()
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"serve: the shipped model {SHIPPED} must be in {folder}, found nothing. Name a MODEL.")
+    return {**engine, "model": str(folder), "name": engine.get("name") or SHIPPED}

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from headway.app import server
+from headway.app.cli.root import app
+from headway.app.server import ServerConfig
+from headway.engines.llm.messages import Ready
+
+READY = Ready(
+    model="headway-mini", context_tokens=512, vocab_size=100, eos_ids=(0,), block_size=16, num_blocks=64, num_layers=2,
+    dtype="float32", device="cpu", kernels="torch", quantize="none", policy="serving/orca", adapters=("style",),
+    slo_classes=("default",), pid=42,
+)  # fmt: skip
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
+    """Stand in for the server: notes what it was told, says that it is ready, and ends with status 3."""
+    configs: list[ServerConfig] = []
+
+    def run(config: ServerConfig, on_loading: Callable[[str], None], on_ready: Callable[[Ready, str], None]) -> int:
+        configs.append(config)
+        on_loading("reading weights")
+        on_ready(READY, "http://127.0.0.1:1234")
+        return 3
+
+    monkeypatch.setattr(server, "run", run)
+    return configs
+
+
+def test_every_flag_reaches_the_configuration(told: list[ServerConfig]) -> None:
+    flags: dict[str, Any] = {
+        "--name": "n", "--adapter": "style=./a", "--dtype": "float32", "--device": "cpu", "--quantize": "int8",
+        "--context": "1k", "--policy": "serving/orca", "--policy-param": "max_batch_size=3", "--kv-memory": "2GiB",
+        "--block-size": "32", "--max-seqs": "7", "--seed": "5", "--trace": "t.bin", "--host": "0.0.0.0", "--port": "0",
+        "--api-key": "k", "--access-log": "log", "--max-queue": "9", "--max-body": "1MiB", "--max-prompt-tokens": "11",
+        "--max-choices": "2", "--request-timeout": "2min", "--drain-timeout": "1.5", "--default-slo-class": "batch",
+    }  # fmt: skip
+    words = [word for pair in flags.items() for word in pair]
+    off = ["--no-native", "--no-prefix-caching", "--no-metric-aliases"]
+    done = CliRunner().invoke(app, ["serve", "some/model", *words, *off])
+    assert done.exit_code == 3, done.output
+    (config,) = told
+    engine = config.engine
+    assert (engine.model, engine.name, engine.adapters) == ("some/model", "n", {"style": "./a"})
+    assert (engine.dtype, engine.device, engine.quantize, engine.context_tokens) == ("float32", "cpu", "int8", 1000)
+    assert (engine.policy, engine.policy_params) == ("serving/orca", {"max_batch_size": 3})
+    assert (engine.kv_bytes, engine.block_size, engine.max_seqs) == (2**31, 32, 7)
+    assert (engine.seed, engine.trace, engine.native, engine.prefix_caching) == (5, "t.bin", False, False)
+    assert (config.host, config.port, config.api_keys, config.access_log) == ("0.0.0.0", 0, ("k",), "log")
+    assert (config.max_queue, config.max_body_bytes, config.max_prompt_tokens, config.max_choices) == (9, 2**20, 11, 2)
+    assert (config.request_timeout_s, config.drain_timeout_s) == (120.0, 1.5)
+    assert (config.default_slo_class, config.metric_aliases) == ("batch", False)
+
+
+def test_the_greeting_says_what_is_served_and_how_to_try_it(told: list[ServerConfig]) -> None:
+    done = CliRunner().invoke(app, ["serve"])
+    assert "reading weights" in done.stderr
+    for fact in ("http://127.0.0.1:1234", "headway-mini", "serving/orca", "1024 tokens", "style", "torch"):
+        assert fact in done.stdout
+    assert "headway chat --url http://127.0.0.1:1234 --message hello" in done.stdout
+    (body,) = [line.split("-d ")[1] for line in done.stdout.splitlines() if "curl" in line]
+    assert json.loads(body.strip("'"))["model"] == "headway-mini"
+
+
+def test_programs_get_the_greeting_as_json(told: list[ServerConfig]) -> None:
+    done = CliRunner().invoke(app, ["serve", "--json"])
+    facts = json.loads(done.stdout)
+    assert (facts["url"], facts["model"], facts["engine_pid"]) == ("http://127.0.0.1:1234", "headway-mini", 42)
