@@ -200,12 +200,12 @@ std::vector<AttentionTask> attention_tasks(const Ragged& batch, const AttentionS
 }
 
 template <class T>
-void attend(const Attention<T>& a, const std::vector<AttentionTask>& tasks, std::atomic<int>& next) {
+void attend(const Attention<T>& a, const std::vector<AttentionTask>& tasks, Range which) {
   thread_local const auto desk = std::make_unique<Desk<T>>();
-  for (int i = next++; i < int(tasks.size()); i = next++) TaskRun<T>(a, tasks[i], *desk).run();
+  for (int64_t i = which.begin; i < which.end; ++i) TaskRun<T>(a, tasks[i], *desk).run();
 }
 
-template void attend<float>(const Attention<float>&, const std::vector<AttentionTask>&, std::atomic<int>&);
-template void attend<bf16>(const Attention<bf16>&, const std::vector<AttentionTask>&, std::atomic<int>&);
+template void attend<float>(const Attention<float>&, const std::vector<AttentionTask>&, Range);
+template void attend<bf16>(const Attention<bf16>&, const std::vector<AttentionTask>&, Range);
 
 }  // namespace headway

@@ -1,7 +1,6 @@
 // Causal attention over paged keys and values, prefill chunks and decodes alike.
 #pragma once
 
-#include <atomic>
 #include <vector>
 
 #include "pool.h"
@@ -47,9 +46,9 @@ struct Attention {
   AttentionShape shape;
 };
 
-// Take tasks from `next` until none is left. A row's bits depend on its query and its context alone: key tiles start at
-// fixed positions, and a key that a row may not see adds exactly nothing.
+// Run some of the tasks. A row's bits depend on its query and its context alone: key tiles start at fixed positions, and
+// a key that a row may not see adds exactly nothing.
 template <class T>
-void attend(const Attention<T>& a, const std::vector<AttentionTask>& tasks, std::atomic<int>& next);
+void attend(const Attention<T>& a, const std::vector<AttentionTask>& tasks, Range which);
 
 }  // namespace headway

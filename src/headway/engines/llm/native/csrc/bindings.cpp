@@ -40,10 +40,11 @@ struct Input {
   }
 
   // All threads call this, and may read `rows` afterwards.
-  void fill(Team team) const {
+  void fill(Team& team) const {
     if (!copied(rows, data<T>(plain))) return;
-    fill_rows(rows, data<T>(plain), w_.num_inputs, w_.num_inputs, w_.kind, team);
-    team.meet();
+    team.each(count, [&](Range which) {
+      fill_rows(rows, data<T>(plain), w_.num_inputs, w_.num_inputs, w_.kind, which);
+    });
   }
 
   Tensor plain;
@@ -84,9 +85,9 @@ Tensor linear_(const Tensor& x, const Weight& w, const std::optional<Tensor>& bi
     const Input<T> input(x, *w);
     with_type(out, "linear", [&]<class U>(U) {
       const LinearOut<U> to{data<U>(out), w->num_outputs, padded.empty() ? nullptr : padded.data()};
-      in_parallel(threads_of(input.count, *w), [&](Team team) {
+      in_parallel(threads_of(input.count, *w), 2, [&](Team team) {
         input.fill(team);
-        linear<U>(input.rows, *w, to, team);
+        team.each(w->num_panels, [&](Range panels) { linear<U>(input.rows, *w, to, panels); });
       });
     });
   });
@@ -97,23 +98,33 @@ Tensor argmax_linear(const Tensor& x, const Weight& w) {
   check_input(x, *w, "argmax_linear");
   const int64_t count = x.size(0);
   const int num_threads = threads_of(count, *w);
-  std::vector<Best> best(count * num_threads, {-__builtin_inff(), 0});
+  std::vector<Best> best(count * num_threads);  // [threads, rows]
   with_type(x, "argmax_linear", [&]<class T>(T) {
     const Input<T> input(x, *w);
-    in_parallel(num_threads, [&](Team team) {
+    in_parallel(num_threads, 2, [&](Team team) {
       input.fill(team);
-      best_linear(input.rows, *w, best.data() + team.rank * count, team);
+      Best* mine = best.data() + team.rank() * count;
+      team.each(w->num_panels, [&](Range panels) { best_linear(input.rows, *w, mine, panels); });
     });
   });
   Tensor out = at::empty({count}, x.options().dtype(at::kLong));
   for (int64_t r = 0; r < count; ++r) {
-    Best winner = best[r];  // threads hold ascending outputs: a later one must be strictly larger
+    Best winner = best[r];
     for (int t = 1; t < num_threads; ++t) {
-      if (best[t * count + r].value > winner.value) winner = best[t * count + r];
+      if (best[t * count + r].beats(winner)) winner = best[t * count + r];
     }
     out.data_ptr<int64_t>()[r] = winner.index;
   }
   return out;
+}
+
+template <class Work>
+void for_rows(int64_t count, int64_t operations, Work&& work) {
+  in_parallel(threads_for(operations, at::get_num_threads()), 1, [&](Team team) {
+    team.each(count, [&](Range which) {
+      for (int64_t r = which.begin; r < which.end; ++r) work(r);
+    });
+  });
 }
 
 std::pair<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double eps,
@@ -128,13 +139,10 @@ std::pair<Tensor, Tensor> rms_norm(const Tensor& x, const Tensor& weight, double
   Tensor out = at::empty_like(plain), sum = residual ? at::empty_like(plain) : x;
   const auto scale = floats(weight, float(offset));
   with_type(x, "rms_norm", [&]<class T>(T) {
-    in_parallel(threads_for(x.numel(), at::get_num_threads()), [&](Team team) {
-      const Range mine = team.share(count);
-      for (int64_t r = mine.begin; r < mine.end; ++r) {
-        const T* added = residual ? data<T>(other) + r * n : nullptr;
-        T* total = residual ? data<T>(sum) + r * n : nullptr;
-        rms_row<T>(data<T>(plain) + r * n, added, scale.data(), float(eps), n, data<T>(out) + r * n, total);
-      }
+    for_rows(count, x.numel(), [&](int64_t r) {
+      const T* added = residual ? data<T>(other) + r * n : nullptr;
+      T* total = residual ? data<T>(sum) + r * n : nullptr;
+      rms_row<T>(data<T>(plain) + r * n, added, scale.data(), float(eps), n, data<T>(out) + r * n, total);
     });
   });
   return {out, sum};
@@ -150,10 +158,8 @@ Tensor gated(const Tensor& gate_up) {
   sizes.back() = n;
   Tensor out = at::empty(sizes, gate_up.options());
   with_type(gate_up, "silu_mul", [&]<class T>(T) {
-    in_parallel(threads_for(out.numel() * 4, at::get_num_threads()), [&](Team team) {
-      const Range mine = team.share(n ? out.numel() / n : 0);
-      for (int64_t r = mine.begin; r < mine.end; ++r) gated_row<A>(data<T>(plain) + r * 2 * n, n, data<T>(out) + r * n);
-    });
+    for_rows(n ? out.numel() / n : 0, out.numel() * 4,
+             [&](int64_t r) { gated_row<A>(data<T>(plain) + r * 2 * n, n, data<T>(out) + r * n); });
   });
   return out;
 }
@@ -213,9 +219,10 @@ Tensor paged_attention(const Tensor& q, const Tensor& k_pool, const Tensor& v_po
                          pool<T>(v_pool, shape.num_kv_heads, shape.head_dim), data<T>(out),
                          shape.num_heads * shape.head_dim, batch, shape};
     const auto tasks = attention_tasks(batch, shape);
-    std::atomic<int> next{0};
     const int64_t work = int64_t(tasks.size()) * shape.head_dim * 256;
-    in_parallel(threads_for(work, at::get_num_threads()), [&](Team) { attend<T>(a, tasks, next); });
+    in_parallel(threads_for(work, at::get_num_threads()), 1, [&](Team team) {
+      team.each(tasks.size(), [&](Range which) { attend<T>(a, tasks, which); }, 1);
+    });
   });
   return out;
 }

@@ -22,7 +22,7 @@ inline f32x16 value(const typename Op::Sum* sums, float row_scale, const PackedW
 }
 
 template <class Op, class T>
-void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Team team) {
+void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Range panels) {
   const auto finish = [&](int64_t first, int64_t num_rows, int64_t task, auto& sums) {
     for (int64_t r = 0; r < num_rows; ++r) {
       const float row_scale = Op::kPerWord == 4 ? x.scales[first + r] : 1.0f;
@@ -36,11 +36,11 @@ void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Team t
       }
     }
   };
-  product<Op, 1>(x, w, team.share(w.num_panels), 0, finish);
+  product<Op, 1>(x, w, panels, 0, finish);
 }
 
 template <class Op, class T, Activation A>
-void gated_linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Team team) {
+void gated_linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Range panels) {
   const int64_t half_outputs = w.num_outputs / 2;
   const auto finish = [&](int64_t first, int64_t num_rows, int64_t task, auto& sums) {
     for (int64_t r = 0; r < num_rows; ++r) {
@@ -53,12 +53,11 @@ void gated_linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, 
       }
     }
   };
-  product<Op, 2>(x, w, team.share(w.num_panels / 2), w.num_panels / 2, finish);
+  product<Op, 2>(x, w, panels, w.num_panels / 2, finish);
 }
 
 template <class Op>
-void best_linear(const Rows& x, const PackedWeight& w, Best* best, Team team) {
-  for (int64_t r = 0; r < x.count; ++r) best[r] = {-__builtin_inff(), 0};
+void best_linear(const Rows& x, const PackedWeight& w, Best* best, Range panels) {
   const auto finish = [&](int64_t first, int64_t num_rows, int64_t task, auto& sums) {
     for (int64_t r = 0; r < num_rows; ++r) {
       const float row_scale = Op::kPerWord == 4 ? x.scales[first + r] : 1.0f;
@@ -66,14 +65,14 @@ void best_linear(const Rows& x, const PackedWeight& w, Best* best, Team team) {
         const int64_t output = task * kPanel + half * 16;
         const __mmask16 m = first_lanes(w.num_outputs - output);
         const f32x16 v = value<Op>(sums[0] + r * kPanel + half * 16, row_scale, w, nullptr, output);
-        // Strictly larger than the best so far: the lowest index wins a tie.
-        if (!_mm512_mask_cmp_ps_mask(m, v, set1(best[first + r].value), _CMP_GT_OQ)) continue;
+        if (!_mm512_mask_cmp_ps_mask(m, v, set1(best[first + r].value), _CMP_GE_OQ)) continue;
         const float peak = _mm512_mask_reduce_max_ps(m, v);
-        best[first + r] = {peak, output + __builtin_ctz(_mm512_mask_cmp_ps_mask(m, v, set1(peak), _CMP_EQ_OQ))};
+        const Best found{peak, output + __builtin_ctz(_mm512_mask_cmp_ps_mask(m, v, set1(peak), _CMP_EQ_OQ))};
+        if (found.beats(best[first + r])) best[first + r] = found;
       }
     }
   };
-  product<Op, 1>(x, w, team.share(w.num_panels), 0, finish);
+  product<Op, 1>(x, w, panels, 0, finish);
 }
 
 }  // namespace detail
@@ -82,26 +81,26 @@ void best_linear(const Rows& x, const PackedWeight& w, Best* best, Team team) {
 template <class Op>
 struct Products {
   template <class T>
-  static void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Team team) {
-    detail::linear<Op>(x, w, to, team);
+  static void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Range panels) {
+    detail::linear<Op>(x, w, to, panels);
   }
 
   template <class T>
-  static void gated(const Rows& x, const PackedWeight& w, Activation a, const LinearOut<T>& to, Team team) {
-    if (a == Activation::silu) return detail::gated_linear<Op, T, Activation::silu>(x, w, to, team);
-    detail::gated_linear<Op, T, Activation::gelu_tanh>(x, w, to, team);
+  static void gated(const Rows& x, const PackedWeight& w, Activation a, const LinearOut<T>& to, Range panels) {
+    if (a == Activation::silu) return detail::gated_linear<Op, T, Activation::silu>(x, w, to, panels);
+    detail::gated_linear<Op, T, Activation::gelu_tanh>(x, w, to, panels);
   }
 
-  static void best(const Rows& x, const PackedWeight& w, Best* best, Team team) {
-    detail::best_linear<Op>(x, w, best, team);
+  static void best(const Rows& x, const PackedWeight& w, Best* best, Range panels) {
+    detail::best_linear<Op>(x, w, best, panels);
   }
 };
 
 #define HEADWAY_PRODUCTS(prefix, Op)                                                                                \
   prefix template struct Products<Op>;                                                                              \
-  prefix template void Products<Op>::linear(const Rows&, const PackedWeight&, const LinearOut<float>&, Team);       \
-  prefix template void Products<Op>::linear(const Rows&, const PackedWeight&, const LinearOut<bf16>&, Team);        \
-  prefix template void Products<Op>::gated(const Rows&, const PackedWeight&, Activation, const LinearOut<float>&, Team); \
-  prefix template void Products<Op>::gated(const Rows&, const PackedWeight&, Activation, const LinearOut<bf16>&, Team);
+  prefix template void Products<Op>::linear(const Rows&, const PackedWeight&, const LinearOut<float>&, Range);       \
+  prefix template void Products<Op>::linear(const Rows&, const PackedWeight&, const LinearOut<bf16>&, Range);        \
+  prefix template void Products<Op>::gated(const Rows&, const PackedWeight&, Activation, const LinearOut<float>&, Range); \
+  prefix template void Products<Op>::gated(const Rows&, const PackedWeight&, Activation, const LinearOut<bf16>&, Range);
 
 }  // namespace headway

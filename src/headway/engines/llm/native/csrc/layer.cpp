@@ -31,7 +31,7 @@ class Call {
  public:
   Call(const std::vector<const LayerWeights*>& layers, const std::vector<LayerPools<T>>& pools, const StepTokens& tokens,
        T* hidden, Scratch& scratch)
-      : layers_(layers), pools_(pools), t_(tokens), hidden_(hidden), turns_(layers.size()) {
+      : layers_(layers), pools_(pools), t_(tokens), hidden_(hidden) {
     int64_t row_bytes = 0;
     for (const auto* layer : layers) {
       for (const auto* w : {&layer->qkv, &layer->output, &layer->gate_up, &layer->down}) {
@@ -40,7 +40,7 @@ class Call {
     }
     const LayerWeights& first = *layers.front();
     const int64_t n = t_.count, width = first.qkv->num_inputs;
-    hidden_stride_ = width;
+    width_ = width;
     normed_ = Scratch::grid<T>(scratch.normed, n, width);
     block_out_ = Scratch::grid<T>(scratch.block_out, n, width);
     qkv_ = Scratch::grid<T>(scratch.qkv, n, first.qkv->num_outputs);
@@ -51,15 +51,15 @@ class Call {
     tasks_ = attention_tasks(t_.batch, first.shape);
   }
 
+  static constexpr int64_t kPhasesPerLayer = 13;
+
   void run(Team team) {
     for (size_t i = 0; i < layers_.size(); ++i) {
       const LayerWeights& w = *layers_[i];
       norm(w.input_norm, w.eps, w.qkv->kind, team);
       project(normed_, *w.qkv, {qkv_.data, qkv_.stride, bias(w.qkv_bias)}, team);
       place(w, pools_[i], team);
-      team.meet();
-      mix(w, pools_[i], turns_[i], team);
-      team.meet();
+      mix(w, pools_[i], team);
       add_block(attended_, *w.output, bias(w.output_bias), w.attention_out_norm, w.eps, team);
       norm(w.post_attention_norm, w.eps, w.gate_up->kind, team);
       gate(w, team);
@@ -68,82 +68,89 @@ class Call {
   }
 
  private:
-  // Every step below ends where all threads have met, unless it says otherwise.
-
-  void norm(const std::vector<float>& weight, float eps, Kind kind, Team team) {
-    const Range mine = team.share(t_.count);
-    for (int64_t r = mine.begin; r < mine.end; ++r) {
-      rms_row<T>(hidden_ + r * hidden_stride_, nullptr, weight.data(), eps, hidden_stride_, normed_.row(r), nullptr);
-    }
-    // The same share of rows, so no thread waits for another in between.
-    fill_rows(rows_of(normed_, hidden_stride_, kind), normed_.data, hidden_stride_, normed_.stride, kind, team);
-    team.meet();
+  void norm(const std::vector<float>& weight, float eps, Kind kind, Team& team) {
+    const Rows rows = rows_of(normed_, width_, kind);
+    team.each(t_.count, [&](Range which) {
+      for (int64_t r = which.begin; r < which.end; ++r) {
+        rms_row<T>(hidden_ + r * width_, nullptr, weight.data(), eps, width_, normed_.row(r), nullptr);
+      }
+      fill_rows(rows, normed_.data, width_, normed_.stride, kind, which);
+    });
   }
 
   Rows rows_of(const Grid<T>& x, int64_t n, Kind kind) const {
     return as_rows(x.data, t_.count, n, x.stride, kind, space_);
   }
 
-  void project(const Grid<T>& x, const PackedWeight& w, const LinearOut<T>& to, Team team) {
-    linear<T>(rows_of(x, w.num_inputs, w.kind), w, to, team);
-    team.meet();
+  // `x` as rows for this weight was filled by whoever made x.
+  void project(const Grid<T>& x, const PackedWeight& w, const LinearOut<T>& to, Team& team) {
+    const Rows rows = rows_of(x, w.num_inputs, w.kind);
+    team.each(w.num_panels, [&](Range panels) { linear<T>(rows, w, to, panels); });
   }
 
-  // Norm and rotate queries and keys, and write keys and values to the pool. Does not wait.
-  void place(const LayerWeights& w, const LayerPools<T>& pools, Team team) {
+  // Norm and rotate queries and keys, and write keys and values to the pool.
+  void place(const LayerWeights& w, const LayerPools<T>& pools, Team& team) {
+    const int64_t num_items = w.shape.num_heads + w.shape.num_kv_heads;
+    team.each(t_.count * num_items, [&](Range which) {
+      for (int64_t i = which.begin; i < which.end; ++i) place_head(w, pools, i / num_items, i % num_items);
+    });
+  }
+
+  void place_head(const LayerWeights& w, const LayerPools<T>& pools, int64_t token, int64_t head) {
     const auto& s = w.shape;
-    const int64_t num_items = s.num_heads + s.num_kv_heads;
-    const Range mine = team.share(t_.count * num_items);
-    for (int64_t i = mine.begin; i < mine.end; ++i) {
-      const int64_t token = i / num_items, head = i % num_items, kv_head = head - s.num_heads;
-      T* x = qkv_.row(token) + head * s.head_dim;
-      const auto& weight = kv_head < 0 ? w.q_norm : w.k_norm;
-      if (!weight.empty()) rms_row<T>(x, nullptr, weight.data(), w.eps, s.head_dim, x, nullptr);
-      rotate_head(x, t_.cos + token * t_.rotary_width, t_.sin + token * t_.rotary_width, t_.rotary_width);
-      if (kv_head < 0) continue;
-      pools.keys.write(t_.slots[token], kv_head, x, s.head_dim);
-      pools.values.write(t_.slots[token], kv_head, x + s.num_kv_heads * s.head_dim, s.head_dim);
-    }
+    const int64_t kv_head = head - s.num_heads;
+    T* x = qkv_.row(token) + head * s.head_dim;
+    const auto& weight = kv_head < 0 ? w.q_norm : w.k_norm;
+    if (!weight.empty()) rms_row<T>(x, nullptr, weight.data(), w.eps, s.head_dim, x, nullptr);
+    rotate_head(x, t_.cos + token * t_.rotary_width, t_.sin + token * t_.rotary_width, t_.rotary_width);
+    if (kv_head < 0) return;
+    pools.keys.write(t_.slots[token], kv_head, x, s.head_dim);
+    pools.values.write(t_.slots[token], kv_head, x + s.num_kv_heads * s.head_dim, s.head_dim);
   }
 
-  void mix(const LayerWeights& w, const LayerPools<T>& pools, std::atomic<int>& turn, Team) {
-    attend<T>({qkv_.data, qkv_.stride, pools.keys, pools.values, attended_.data, attended_.stride, t_.batch, w.shape},
-              tasks_, turn);
+  void mix(const LayerWeights& w, const LayerPools<T>& pools, Team& team) {
+    const Attention<T> a{qkv_.data, qkv_.stride, pools.keys, pools.values, attended_.data, attended_.stride,
+                         t_.batch, w.shape};
+    team.each(tasks_.size(), [&](Range which) { attend<T>(a, tasks_, which); }, 1);
   }
 
   // hidden += norm(x w), the norm only where the layer has one.
   void add_block(const Grid<T>& x, const PackedWeight& w, const float* bias, const std::vector<float>& out_norm,
-                 float eps, Team team) {
+                 float eps, Team& team) {
     const Rows rows = rows_of(x, w.num_inputs, w.kind);
-    fill_rows(rows, x.data, w.num_inputs, x.stride, w.kind, team);
-    if (copied(rows, x.data)) team.meet();
-    if (out_norm.empty()) return project(x, w, {hidden_, hidden_stride_, bias, hidden_}, team);
-    project(x, w, {block_out_.data, block_out_.stride, bias}, team);
-    const Range mine = team.share(t_.count);
-    for (int64_t r = mine.begin; r < mine.end; ++r) {
-      T *out = block_out_.row(r), *hidden = hidden_ + r * hidden_stride_;
-      rms_row<T>(out, nullptr, out_norm.data(), eps, hidden_stride_, out, nullptr);
-      for (int64_t i = 0; i < hidden_stride_; i += 16) {
-        const __mmask16 m = first_lanes(hidden_stride_ - i);
-        store(hidden + i, _mm512_add_ps(load(hidden + i, m), load(out + i, m)), m);
-      }
+    if (copied(rows, x.data)) {
+      team.each(t_.count, [&](Range which) { fill_rows(rows, x.data, w.num_inputs, x.stride, w.kind, which); });
     }
-    // The norm that follows reads the same share of rows: nobody has to wait.
+    if (out_norm.empty()) return project(x, w, {hidden_, width_, bias, hidden_}, team);
+    project(x, w, {block_out_.data, block_out_.stride, bias}, team);
+    team.each(t_.count, [&](Range which) {
+      for (int64_t r = which.begin; r < which.end; ++r) add_normed(block_out_.row(r), out_norm.data(), eps, r);
+    });
   }
 
-  void gate(const LayerWeights& w, Team team) {
-    const Rows rows = rows_of(normed_, hidden_stride_, w.gate_up->kind);
+  void add_normed(T* out, const float* weight, float eps, int64_t r) {
+    T* hidden = hidden_ + r * width_;
+    rms_row<T>(out, nullptr, weight, eps, width_, out, nullptr);
+    for (int64_t i = 0; i < width_; i += 16) {
+      const __mmask16 m = first_lanes(width_ - i);
+      store(hidden + i, _mm512_add_ps(load(hidden + i, m), load(out + i, m)), m);
+    }
+  }
+
+  // gated = activation(normed gate) * (normed up).
+  void gate(const LayerWeights& w, Team& team) {
+    const Rows rows = rows_of(normed_, width_, w.gate_up->kind);
     if (halves_fit(w)) {
-      gated_linear<T>(rows, *w.gate_up, w.activation, {gated_.data, gated_.stride, bias(w.gate_up_bias)}, team);
-      team.meet();
-      return;
+      const LinearOut<T> to{gated_.data, gated_.stride, bias(w.gate_up_bias)};
+      return team.each(w.gate_up->num_panels / 2,
+                       [&](Range panels) { gated_linear<T>(rows, *w.gate_up, w.activation, to, panels); });
     }
     project(normed_, *w.gate_up, {gate_up_.data, gate_up_.stride, bias(w.gate_up_bias)}, team);
-    const Range mine = team.share(t_.count);
-    for (int64_t r = mine.begin; r < mine.end; ++r) {
-      gated_row(w.activation, gate_up_.row(r), w.down->num_inputs, gated_.row(r));
-    }
-    team.meet();
+    team.each(t_.count, [&](Range which) {
+      for (int64_t r = which.begin; r < which.end; ++r) {
+        gated_row(w.activation, gate_up_.row(r), w.down->num_inputs, gated_.row(r));
+      }
+    });
   }
 
   static bool halves_fit(const LayerWeights& w) { return w.gate_up->num_outputs % (2 * kPanel) == 0; }
@@ -153,8 +160,7 @@ class Call {
   const std::vector<LayerPools<T>>& pools_;
   const StepTokens& t_;
   T* hidden_;
-  int64_t hidden_stride_;
-  std::vector<std::atomic<int>> turns_;  // per layer: the next attention task to take
+  int64_t width_;
   std::vector<AttentionTask> tasks_;
   Grid<T> normed_, qkv_, attended_, block_out_, gated_, gate_up_;
   RowSpace space_;
@@ -167,7 +173,8 @@ void decoder_layers(const std::vector<const LayerWeights*>& layers, const std::v
                     const StepTokens& tokens, T* hidden, int num_threads) {
   thread_local Scratch scratch;
   Call<T> call(layers, pools, tokens, hidden, scratch);
-  in_parallel(num_threads, [&](Team team) { call.run(team); });
+  const int64_t num_phases = Call<T>::kPhasesPerLayer * int64_t(layers.size());
+  in_parallel(num_threads, num_phases, [&](Team team) { call.run(team); });
 }
 
 template void decoder_layers<float>(const std::vector<const LayerWeights*>&, const std::vector<LayerPools<float>>&,

@@ -23,17 +23,17 @@ void with_op(Kind kind, Work&& work) {
 }  // namespace
 
 template <class T>
-void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Team team) {
-  with_op(w.kind, [&]<class Op>(Op) { Products<Op>::linear(x, w, to, team); });
+void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Range panels) {
+  with_op(w.kind, [&]<class Op>(Op) { Products<Op>::linear(x, w, to, panels); });
 }
 
 template <class T>
-void gated_linear(const Rows& x, const PackedWeight& w, Activation activation, const LinearOut<T>& to, Team team) {
-  with_op(w.kind, [&]<class Op>(Op) { Products<Op>::gated(x, w, activation, to, team); });
+void gated_linear(const Rows& x, const PackedWeight& w, Activation activation, const LinearOut<T>& to, Range panels) {
+  with_op(w.kind, [&]<class Op>(Op) { Products<Op>::gated(x, w, activation, to, panels); });
 }
 
-void best_linear(const Rows& x, const PackedWeight& w, Best* best, Team team) {
-  with_op(w.kind, [&]<class Op>(Op) { Products<Op>::best(x, w, best, team); });
+void best_linear(const Rows& x, const PackedWeight& w, Best* best, Range panels) {
+  with_op(w.kind, [&]<class Op>(Op) { Products<Op>::best(x, w, best, panels); });
 }
 
 std::vector<float> padded_bias(const float* bias, int64_t n) {
@@ -42,9 +42,9 @@ std::vector<float> padded_bias(const float* bias, int64_t n) {
   return padded;
 }
 
-template void linear<float>(const Rows&, const PackedWeight&, const LinearOut<float>&, Team);
-template void linear<bf16>(const Rows&, const PackedWeight&, const LinearOut<bf16>&, Team);
-template void gated_linear<float>(const Rows&, const PackedWeight&, Activation, const LinearOut<float>&, Team);
-template void gated_linear<bf16>(const Rows&, const PackedWeight&, Activation, const LinearOut<bf16>&, Team);
+template void linear<float>(const Rows&, const PackedWeight&, const LinearOut<float>&, Range);
+template void linear<bf16>(const Rows&, const PackedWeight&, const LinearOut<bf16>&, Range);
+template void gated_linear<float>(const Rows&, const PackedWeight&, Activation, const LinearOut<float>&, Range);
+template void gated_linear<bf16>(const Rows&, const PackedWeight&, Activation, const LinearOut<bf16>&, Range);
 
 }  // namespace headway

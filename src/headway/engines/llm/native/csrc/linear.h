@@ -14,22 +14,26 @@ struct LinearOut {
   const T* residual = nullptr;
 };
 
-// This thread's share of out = x w + bias (+ residual).
+// Panels [begin, end) of out = x w + bias (+ residual).
 template <class T>
-void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Team team);
+void linear(const Rows& x, const PackedWeight& w, const LinearOut<T>& to, Range panels);
 
-// This thread's share of out = activation(x gate + bias) * (x up + bias), the halves of `w`. The number of outputs of a
+// Panels [begin, end) of out = activation(x gate + bias) * (x up + bias), the halves of `w`. The number of outputs of a
 // half must be a multiple of 32.
 template <class T>
-void gated_linear(const Rows& x, const PackedWeight& w, Activation activation, const LinearOut<T>& to, Team team);
+void gated_linear(const Rows& x, const PackedWeight& w, Activation activation, const LinearOut<T>& to, Range panels);
 
 struct Best {
-  float value;
-  int64_t index;
+  float value = -__builtin_inff();
+  int64_t index = 0;
+
+  bool beats(const Best& other) const {
+    return value > other.value || (value == other.value && index < other.index);
+  }
 };
 
-// This thread's largest output of each row, into best[rows].
-void best_linear(const Rows& x, const PackedWeight& w, Best* best, Team team);
+// Update each row's best[row] by panels [begin, end): the largest output, on ties the lowest index.
+void best_linear(const Rows& x, const PackedWeight& w, Best* best, Range panels);
 
 // A bias in float, padded with zeros to whole panels.
 std::vector<float> padded_bias(const float* bias, int64_t n);

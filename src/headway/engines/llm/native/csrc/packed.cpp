@@ -40,6 +40,17 @@ void pack_column(PackedWeight& packed, const T* row, char* column, int64_t outpu
   }
 }
 
+template <class T>
+void pack_panel(PackedWeight& packed, const T* weight, int64_t p) {
+  char* panel = packed.data.data() + p * packed.panel_bytes();
+  std::memset(panel, 0, packed.panel_bytes());  // columns and words past the end multiply as zeros
+  const int64_t end = std::min<int64_t>(kPanel, packed.num_outputs - p * kPanel);
+  for (int64_t c = 0; c < end; ++c) {
+    const int64_t output = p * kPanel + c;
+    pack_column(packed, weight + output * packed.num_inputs, panel + c * 4, output);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -51,16 +62,10 @@ void pack(PackedWeight& packed, const T* weight, int num_threads) {
     packed.scales.assign(packed.num_panels * kPanel, 0.0f);
     packed.centre.assign(packed.num_panels * kPanel, 0);
   }
-  in_parallel(num_threads, [&](Team team) {
-    const Range panels = team.share(packed.num_panels);
-    for (int64_t p = panels.begin; p < panels.end; ++p) {
-      char* panel = packed.data.data() + p * packed.panel_bytes();
-      std::memset(panel, 0, packed.panel_bytes());  // columns and words past the end multiply as zeros
-      for (int64_t c = 0; c < kPanel && p * kPanel + c < packed.num_outputs; ++c) {
-        const int64_t output = p * kPanel + c;
-        pack_column(packed, weight + output * packed.num_inputs, panel + c * 4, output);
-      }
-    }
+  in_parallel(num_threads, 1, [&](Team team) {
+    team.each(packed.num_panels, [&](Range panels) {
+      for (int64_t p = panels.begin; p < panels.end; ++p) pack_panel(packed, weight, p);
+    });
   });
 }
 

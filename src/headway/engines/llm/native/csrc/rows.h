@@ -69,12 +69,11 @@ bool copied(const Rows& rows, const T* x) {
   return rows.data != reinterpret_cast<const char*>(x);
 }
 
-// Copy this thread's share of the rows, if they are a copy; all threads meet before the rows are read.
+// Copy some of the rows, if they are a copy.
 template <class T>
-void fill_rows(const Rows& rows, const T* x, int64_t n, int64_t stride, Kind kind, Team team) {
+void fill_rows(const Rows& rows, const T* x, int64_t n, int64_t stride, Kind kind, Range which) {
   if (!copied(rows, x)) return;
-  const Range mine = team.share(rows.count);
-  for (int64_t r = mine.begin; r < mine.end; ++r) {
+  for (int64_t r = which.begin; r < which.end; ++r) {
     char* out = const_cast<char*>(rows.data) + r * rows.row_bytes;
     std::memset(out + words_per_row(kind, n) * 4 - 4, 0, 4);  // the rest of the last word multiplies as zero
     switch (kind) {
