@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+
 from app.server.running import Running, make_tokenizer, running
 
 

@@ -2,7 +2,8 @@
 
 Started like the real one, ``python fake_engine.py FD CONFIG``. `policy_params` of the configuration set its manners:
 
-- ``step_s``: how long a step takes (0); ``load_s``: how long loading takes (0); ``fatal``: fail to load with these words.
+- ``step_s``: how long a step takes (0); ``load_s``: how long loading takes (0).
+- ``fatal``: fail to load, with these words.
 - ``prefill_s``: how long the first token of a request takes (0).
 - ``spin``: burn processor time during steps instead of sleeping.
 
@@ -70,6 +71,7 @@ class Parrot:
             logprobs=scores,
             finish=finish,
             cached_tokens=len(prompt) // 16 * 16 if self.given == 1 else 0,
+            queue_s=0.25 if self.given == 1 else 0.0,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,9 @@ def make_tokenizer(folder: Path, template: str = TEMPLATE) -> Path:
 class Running:
     """A server that runs beside the test."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, command: Sequence[str] = FAKE_ENGINE) -> None:
         self.config = config
+        self.command = command
         self.loading: list[str] = []
         self.life: Lifecycle
         self.failure: BaseException | None = None
@@ -97,7 +98,7 @@ class Running:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.life = Lifecycle(
-            self.config, on_loading=self.loading.append, on_ready=self._note_ready, command=FAKE_ENGINE
+            self.config, on_loading=self.loading.append, on_ready=self._note_ready, command=self.command
         )
         self._loop.call_soon(self._listening.set)
         await self.life.run()

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+
 from app.server.running import make_tokenizer, running
 
 CHAT = "/v1/chat/completions"
@@ -144,17 +145,17 @@ def test_limits_of_body_and_prompt(model: Path) -> None:
 def test_keys_open_everything_but_probes(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keys").write_text("# ours\nfrom-file\n\n")
     monkeypatch.setenv("HEADWAY_API_KEY", "from-env, another")
-    with running(model, api_keys=("given",), api_key_file=str(tmp_path / "keys")) as server:
-        with httpx.Client(base_url=server.url) as client:
-            for path in ("/v1/models", "/v1/nowhere", "/tokenize"):
-                refused = client.get(path)
-                assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
-            for bad in ("Bearer wrong", "Basic given", "given", "Bearer", "Bearer given2"):
-                assert client.get("/v1/models", headers={"Authorization": bad}).status_code == 401
-            for key in ("given", "from-file", "from-env", "another"):
-                assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
-            for path in ("/health", "/ready", "/metrics"):
-                assert client.get(path).status_code == 200
+    options: dict[str, Any] = {"api_keys": ("given",), "api_key_file": str(tmp_path / "keys")}
+    with running(model, **options) as server, httpx.Client(base_url=server.url) as client:
+        for path in ("/v1/models", "/v1/nowhere", "/tokenize"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+        for bad in ("Bearer wrong", "Basic given", "given", "Bearer", "Bearer given2"):
+            assert client.get("/v1/models", headers={"Authorization": bad}).status_code == 401
+        for key in ("given", "from-file", "from-env", "another"):
+            assert client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        for path in ("/health", "/ready", "/metrics"):
+            assert client.get(path).status_code == 200
 
 
 def test_a_model_without_chat_template_still_completes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+
 from app.server.running import told
 
 
@@ -167,7 +168,7 @@ def test_sampling_parameters_reach_the_engine(client: httpx.Client, told_file: P
     fields = {
         "temperature": 0.5, "top_p": 0.9, "top_k": -1, "min_p": 0.1, "repetition_penalty": 1.1, "presence_penalty": -1,
         "frequency_penalty": 2, "logit_bias": {"7": -100}, "seed": -3, "stop_token_ids": [9], "ignore_eos": True,
-        "min_tokens": 2, "max_tokens": 6, "response_format": {"type": "json_object"}, "user": "me", "metadata": {"a": "b"},
+        "min_tokens": 2, "max_tokens": 6, "response_format": {"type": "json_object"}, "user": "me", "metadata": {},
     }  # fmt: skip
     body = complete(client, "the cat", **fields)
     submit = next(entry for entry in told(told_file) if entry["id"].startswith(body["id"]))

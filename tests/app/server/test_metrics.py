@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import httpx2 as httpx
-from app.server.running import running
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.server.running import running
 from headway.app.server.metric_names import METRICS
 
 OURS = {
@@ -61,6 +61,7 @@ def test_the_numbers_of_known_requests(model: Path) -> None:
     assert value["headway_itl_seconds_count",] == 3 + 3 + 1
     assert value["headway_tpot_seconds_count",] == 3
     assert value["headway_e2e_seconds_count",] == 3
+    assert (value["headway_queue_seconds_count",], value["headway_queue_seconds_sum",]) == (3, 0.75)
     assert 0.006 < value["headway_e2e_seconds_sum",] < 3
     assert value["headway_http_requests_total", "route=/v1/completions", "status=200"] == 2
     assert value["headway_http_requests_total", "route=/v1/models/{name}", "status=404"] == 1

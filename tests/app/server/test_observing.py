@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from app.server.running import running
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from app.server.running import running
 from headway.app.server import spans
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -64,7 +64,8 @@ def check_spans(exported: InMemorySpanExporter) -> None:
     assert text.attributes is not None
     expected = {
         "gen_ai.operation.name": "text_completion", "gen_ai.request.model": "parrot", "gen_ai.usage.input_tokens": 2,
-        "gen_ai.usage.output_tokens": 3, "gen_ai.response.finish_reasons": ("stop",), "headway.slo_class": "interactive",
+        "gen_ai.usage.output_tokens": 3, "gen_ai.response.finish_reasons": ("stop",),
+        "headway.slo_class": "interactive",
     }  # fmt: skip
     assert {key: text.attributes[key] for key in expected} == expected
     assert bad.status.status_code is trace.StatusCode.ERROR

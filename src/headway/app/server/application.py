@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from headway.app.server.errors import ApiError, internal, of_status
-from headway.app.server.frontdoor import FrontDoor, record_of
+from headway.app.server.frontdoor import OPEN_PATHS, FrontDoor, record_of
 from headway.app.server.limits import discard_body
 from headway.app.server.routes import Routes
 from headway.app.server.service import Service
@@ -73,7 +73,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 def _answer(request: Request, error: ApiError) -> Response:
     record_of(request.scope).error = error.body.message
-    if error.status in REFUSALS:
+    if error.status in REFUSALS and request.url.path not in OPEN_PATHS:
         service: Service = request.app.state.service
         service.metrics.count("headway_refused", (error.body.code or str(error.status),))
     if error.status == 413:

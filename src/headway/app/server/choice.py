@@ -46,6 +46,10 @@ class Choice:
     ----------
     num_tokens : int
         Tokens so far, up to the one that completed a stop string.
+    cached_tokens : int
+        Prompt tokens found in the prefix cache.
+    queue_s : float
+        From the engine's receipt to its first step.
     finish : str
         Why it ended; empty while it goes on.
     """
@@ -63,6 +67,7 @@ class Choice:
         self.id = id
         self.num_tokens = 0
         self.cached_tokens = 0
+        self.queue_s = 0.0
         self.finish = ""
         self._tokens = tokens
         self._scan = scan
@@ -82,6 +87,7 @@ class Choice:
         prefix_chars = len(text)
         text += self._plain(output.tokens) if not (self._scan.stops or output.logprobs) else self._careful(output)
         self.cached_tokens = output.cached_tokens or self.cached_tokens
+        self.queue_s = output.queue_s or self.queue_s
         self.finish = "stop" if self._scan.found else output.finish
         if self.finish and not self._scan.found:
             text += self._scan.rest()

@@ -120,7 +120,7 @@ class Generation:
             self._num_open -= 1
             if choice.stopped:
                 self._engine.cancel(choice.id, "stop")
-            self._meter.finished(choice.index, delta.finish)
+            self._meter.finished(choice.index, delta.finish, choice.queue_s)
         return delta
 
     def _choice(self, tokenizer: ModelTokenizer, index: int) -> Choice:

@@ -167,7 +167,7 @@ def _on_signal(life: Lifecycle, number: signal.Signals) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    return uvicorn.Config(app="").get_loop_factory()
+    return uvicorn.Config(app="", log_config=None).get_loop_factory()
 
 
 def _http_config(app: ASGIApp) -> uvicorn.Config:

@@ -53,7 +53,7 @@ class Meter:
         self._num_tokens[index] += count
         self._last_s[index] = now_s
 
-    def finished(self, index: int, reason: str, queue_s: Seconds | None = None) -> None:
+    def finished(self, index: int, reason: str, queue_s: Seconds = 0.0) -> None:
         """Note that output `index` ended."""
         self.finishes.append(reason)
         self._metrics.count("headway_finished", (reason,))
@@ -67,8 +67,7 @@ class Meter:
         add["headway_request_output_tokens"].add(tokens)
         if tokens > 1:
             add["headway_tpot_seconds"].add(span_s / (tokens - 1))
-        if queue_s is not None:
-            add["headway_queue_seconds"].add(queue_s)
+        add["headway_queue_seconds"].add(queue_s)
 
     def _first(self, index: int, now_s: Seconds) -> None:
         ttft_s = now_s - self.arrived_s

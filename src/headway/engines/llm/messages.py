@@ -125,8 +125,9 @@ class TokenLogprob(Struct, frozen=True, array_like=True):
 class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """News of one request: new tokens, and why it ended if it did.
 
-    `finish` is ``""`` while it goes on, else ``"stop"``, ``"length"``, ``"cancelled"``, ``"rejected"`` or ``"error"``; the last two
-    come with `why`.
+    `finish` is ``""`` while it goes on, else ``"stop"``, ``"length"``, ``"cancelled"``, ``"rejected"`` or
+    ``"error"``; the last two come with `why`. With the first token come `cached_tokens` and `queue_s`, the time from the
+    engine's receipt of the request to its first step.
     """
 
     id: Id
@@ -135,6 +136,7 @@ class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish: str = ""
     why: str = ""
     cached_tokens: int = 0
+    queue_s: Seconds = 0.0
 
 
 class Outputs(Message, frozen=True, kw_only=True):

@@ -165,13 +165,15 @@ class Stepper:
         else:
             live.watch_tokens = live.end_tokens
         finish, why = _end(state, live, token)
+        is_first = state.output_tokens == 1
         return Output(
             id=state.id,
             tokens=[token],
             logprobs=[] if logprob is None else [logprob],
             finish=finish,
             why=why,
-            cached_tokens=state.cached_tokens if state.output_tokens == 1 else 0,
+            cached_tokens=state.cached_tokens if is_first else 0,
+            queue_s=(state.first_step_s or 0.0) - live.request.arrival_s if is_first else 0.0,
         )
 
 
