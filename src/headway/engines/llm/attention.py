@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headway.engines.llm.step import current
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NAME = "headway"
 """The name our attention has among the attention implementations of `transformers`."""
+
+POOLS = "headway_pools"
+"""The attribute of an attention module that leads to the KV memory."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def _widened(x: Tensor, width: int) -> Tensor:
         return x
     from torch.nn import functional
 
-    return cast("Tensor", functional.pad(x, (0, width - x.shape[-1])))
+    return functional.pad(x, (0, width - x.shape[-1]))
 
 
 def attention(
@@ -84,7 +87,7 @@ def attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend as `transformers` asks: `query [1, heads, tokens, dim]` in, `[1, tokens, heads, dim]` out."""
-    pools: KvPools = module.headway_pools
+    pools: KvPools = getattr(module, POOLS)
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     out = pools.attend(module.layer_idx, q, k, v, scale, sliding_window or 0, softcap or 0.0)

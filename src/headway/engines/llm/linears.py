@@ -1,13 +1,9 @@
-"""Linear layers over packed weights, with LoRA adapters per token.
-
-They stand in for `nn.Linear` inside the models of `transformers`, and free the weights they replace. Linears that read
-the same input (q, k and v; gate and up) share one packed weight: the first to be called computes the product for all.
-"""
+"""Linear layers over packed weights, with LoRA adapters per token."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +13,6 @@ from headway.engines.llm.step import Group, current
 
 if TYPE_CHECKING:
     from headway.engines.llm.native import Kernels, Packed
-    from headway.engines.llm.native.packed import WeightKind
-
-SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Names under which linears of one module read the same input."""
 
 
 class LoraWeights:
@@ -79,7 +71,7 @@ class PackedProduct:
         return out
 
 
-class PackedLinear(nn.Module):  # type: ignore[misc]
+class PackedLinear(nn.Module):
     """Stands in for an `nn.Linear`: columns ``[begin, end)`` of a packed product.
 
     Parameters
@@ -119,60 +111,3 @@ class PackedLinear(nn.Module):  # type: ignore[misc]
             if groups:
                 add_adapters(out, x, self.adapters, groups)
         return out
-
-
-def pack_linears(module: nn.Module, kernels: Kernels, kind: WeightKind | None) -> None:
-    """Replace every `nn.Linear` below `module` by a packed one, freeing its weight.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Changed in place.
-    kernels : Kernels
-        Who packs and multiplies.
-    kind : {"float32", "bfloat16", "int8"} or None
-        What the weights become; their own type when None.
-    """
-    for parent in list(module.modules()):
-        for names in SIBLINGS:
-            found = [getattr(parent, name, None) for name in names]
-            if all(_is_linear(linear) for linear in found) and _alike(cast("list[nn.Linear]", found)):
-                _replace(parent, names, kernels, kind)
-        for name, child in list(parent.named_children()):
-            if _is_linear(child):
-                _replace(parent, (name,), kernels, kind)
-
-
-def pack_head(
-    linear: nn.Linear, kernels: Kernels, kind: WeightKind | None, out_dtype: torch.dtype | None
-) -> PackedLinear:
-    """Pack the output layer, which is to answer in `out_dtype`."""
-    product = PackedProduct(kernels, kernels.pack(linear.weight.detach(), kind), _joined([linear.bias]), out_dtype)
-    head = PackedLinear(product, 0, linear.out_features, linear.in_features)
-    head.sees_sampled = True
-    return head
-
-
-def _is_linear(module: object) -> bool:
-    # Only the class itself: a subclass may do more than multiply (quantised weights, say).
-    return type(module) is nn.Linear
-
-
-def _alike(linears: Sequence[nn.Linear]) -> bool:
-    return len({(linear.in_features, linear.bias is None) for linear in linears}) == 1
-
-
-def _replace(parent: nn.Module, names: Sequence[str], kernels: Kernels, kind: WeightKind | None) -> None:
-    linears: list[nn.Linear] = [getattr(parent, name) for name in names]
-    weights = [linear.weight.detach() for linear in linears]
-    packed = kernels.pack(weights[0] if len(weights) == 1 else torch.cat(weights), kind)
-    product = PackedProduct(kernels, packed, _joined([linear.bias for linear in linears]))
-    begin = 0
-    for name, linear in zip(names, linears, strict=True):
-        setattr(parent, name, PackedLinear(product, begin, begin + linear.out_features, linear.in_features))
-        begin += linear.out_features
-
-
-def _joined(biases: Sequence[Any]) -> Tensor | None:
-    present = [bias.detach() for bias in biases if bias is not None]
-    return torch.cat(present) if present else None

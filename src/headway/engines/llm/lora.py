@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -56,16 +57,18 @@ def _read(name: str, folder: str, model: nn.Module) -> dict[str, LoraWeights]:
 
 
 def _settings(name: str, folder: str) -> Any:
-    from peft import PeftConfig, PeftType
+    from peft import LoraConfig
 
-    if not (Path(folder).expanduser() / "adapter_config.json").is_file():
+    path = Path(folder).expanduser() / "adapter_config.json"
+    if not path.is_file():
         raise _wrong(name, f"be a folder with adapter_config.json, got {folder!r}")
     try:
-        settings = PeftConfig.from_pretrained(str(Path(folder).expanduser()))
+        kind = json.loads(path.read_text())["peft_type"]
+        settings = LoraConfig.from_pretrained(str(path.parent)) if kind == "LORA" else None
     except Exception as error:
         raise _wrong(name, f"have a readable adapter_config.json, got {type(error).__name__}: {error}") from error
-    if settings.peft_type != PeftType.LORA:
-        raise _wrong(name, f"be of kind LORA, got {settings.peft_type}")
+    if settings is None:
+        raise _wrong(name, f"be of kind LORA, got {kind}")
     odd = [option for option in _UNSUPPORTED if getattr(settings, option, None)]
     if settings.bias != "none":
         odd.append(f"bias={settings.bias!r}")

@@ -106,4 +106,4 @@ def plug_attention(model: PreTrainedModel, attending: list[Attending], pools: Kv
     attention.register()
     model.set_attn_implementation(attention.NAME)
     for layer in attending:
-        layer.module.headway_pools = pools
+        setattr(layer.module, attention.POOLS, pools)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,18 +43,22 @@ def recognise(layer: nn.Module, attending: Attending) -> DecoderLayer | None:
     qkv, output, gate_up, down = *products, _whole(mlp, "down_proj")
     activation = _activation(mlp, parts["mlp"])
     norms = [part for name, part in {**parts, **own}.items() if name.endswith("norm")]
-    offsets = {_norm_offset(norm) for norm in norms}
-    if not (qkv and output and gate_up and down) or activation is None or len(offsets) != 1 or None in offsets:
+    rules = {(_norm_offset(norm), _eps(norm)) for norm in norms}
+    offset, eps = rules.pop()
+    if not (qkv and output and gate_up and down) or activation is None or rules or offset is None:
         return None
     if attending.kv.key_dim != attending.kv.value_dim or not _heads_agree(own, attending.kv.key_dim):
         return None
+    norm_of = _norm_weights(parts, own)
     return DecoderLayer(
-        **_norm_weights(parts, own),
+        input_norm=norm_of["input"], post_attention_norm=norm_of["mlp_in"],
+        q_norm=norm_of.get("q"), k_norm=norm_of.get("k"),
+        attention_out_norm=norm_of.get("attention_out"), mlp_out_norm=norm_of.get("mlp_out"),
         qkv=qkv.packed, output=output.packed, gate_up=gate_up.packed, down=down.packed,
         qkv_bias=qkv.bias, output_bias=output.bias, gate_up_bias=gate_up.bias, down_bias=down.bias,
         num_heads=attending.num_heads, num_kv_heads=attending.kv.num_kv_heads, head_dim=attending.kv.key_dim,
         scale=attending.scale, sliding_window=attending.sliding_window, softcap=attending.softcap,
-        eps=_eps(norms[0]), norm_offset=offsets.pop() or 0.0, activation=activation,
+        eps=eps, norm_offset=offset, activation=activation,
     )  # fmt: skip
 
 
@@ -70,22 +74,22 @@ def _whole(parts: dict[str, nn.Module], *names: str) -> PackedProduct | None:
     return linear.product if isinstance(linear, PackedLinear) else None
 
 
-def _norm_weights(parts: dict[str, nn.Module], own: dict[str, nn.Module]) -> dict[str, Tensor | None]:
-    """Name the norms as the kernel does; in a sandwich the one "post attention" comes before the residual is added."""
+def _norm_weights(parts: dict[str, nn.Module], own: dict[str, nn.Module]) -> dict[str, Tensor]:
+    """Say which norm is which; in a sandwich the one "post attention" comes before the residual is added."""
     sandwich = "pre_feedforward_layernorm" in parts
-    names = {
-        "input_norm": parts["input_layernorm"],
-        "post_attention_norm": parts["pre_feedforward_layernorm" if sandwich else "post_attention_layernorm"],
-        "attention_out_norm": parts["post_attention_layernorm"] if sandwich else None,
-        "mlp_out_norm": parts["post_feedforward_layernorm"] if sandwich else None,
-        "q_norm": own.get("q_norm"),
-        "k_norm": own.get("k_norm"),
+    modules = {
+        "input": parts["input_layernorm"],
+        "mlp_in": parts["pre_feedforward_layernorm" if sandwich else "post_attention_layernorm"],
+        "attention_out": parts["post_attention_layernorm"] if sandwich else None,
+        "mlp_out": parts.get("post_feedforward_layernorm"),
+        "q": own.get("q_norm"),
+        "k": own.get("k_norm"),
     }
-    return {name: None if norm is None else norm.weight.detach() for name, norm in names.items()}
+    return {name: cast(Tensor, norm.weight).detach() for name, norm in modules.items() if norm is not None}
 
 
 def _heads_agree(own: dict[str, nn.Module], head_dim: int) -> bool:
-    return all(tuple(own[name].weight.shape) == (head_dim,) for name in _HEAD_NORMS & set(own))
+    return all(cast(Tensor, own[name].weight).shape == (head_dim,) for name in _HEAD_NORMS & set(own))
 
 
 def _eps(norm: Any) -> float:

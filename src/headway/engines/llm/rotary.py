@@ -7,7 +7,7 @@ change another's angles; in a table every position has one angle, that of the en
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,4 +72,4 @@ def _is_pair(answer: Any, num_tokens: int) -> bool:
 def tabulate(model: nn.Module, context_tokens: int) -> list[RotaryTable]:
     """Put a table in front of every rotary module of a model."""
     modules = [m for m in model.modules() if type(m).__name__.endswith("RotaryEmbedding")]
-    return [RotaryTable(cast(nn.Module, module), context_tokens) for module in modules]
+    return [RotaryTable(module, context_tokens) for module in modules]

@@ -14,9 +14,9 @@ from headway.engines.llm import memory, probe
 from headway.engines.llm.attention import KvPools
 from headway.engines.llm.fused import FusedLayers
 from headway.engines.llm.gates import Gate, StoredStates
-from headway.engines.llm.linears import pack_head, pack_linears
 from headway.engines.llm.lora import attach_adapters
 from headway.engines.llm.native import kernels as choose_kernels
+from headway.engines.llm.packing import head_of, pack_model
 from headway.engines.llm.plugging import Attending, find_attention, find_layers, plug_attention
 from headway.engines.llm.recognise import recognise
 from headway.engines.llm.rotary import RotaryTable, tabulate
@@ -25,7 +25,6 @@ from headway.engines.llm.step import StepBatch, under_way
 if TYPE_CHECKING:
     from headway.engines.llm.config import EngineConfig
     from headway.engines.llm.loader import Checkpoint
-    from headway.engines.llm.native.packed import WeightKind
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class ServedModel:
         attending = find_attention(self.model, self.num_layers)
         self._like = next(self.model.parameters())
         self.num_blocks = self._take_memory(checkpoint, config, attending)
-        self.vocab_size = _head(self.model).out_features
+        self.vocab_size = head_of(self.model).out_features
         room_tokens = min(checkpoint.context_tokens, self.num_blocks * config.block_size)
         test = probe.Probe(self.vocab_size, room_tokens, config.block_size, self.num_layers)
         self.model.set_attn_implementation("eager")
@@ -81,7 +80,7 @@ class ServedModel:
         self._gates = [Gate(index, layer, self.stored) for index, layer in enumerate(layers)]
         self._check_attention(test, expected)
         progress("packing weights")
-        _pack(self.model, self.kernels, config)
+        pack_model(self.model, self.kernels, "int8" if config.quantize == "int8" else None)
         self.fused = self._adopt_fused(layers, attending, tables, test, checkpoint)
         if config.adapters:
             progress("loading adapters")
@@ -144,16 +143,3 @@ class ServedModel:
         for gate in self._gates:
             gate.fused = fused
         return True
-
-
-def _head(model: Any) -> nn.Linear:
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear):
-        raise ConfigError(f"model {model.name_or_path}: must have a linear output layer, got {type(head).__name__}.")
-    return head
-
-
-def _pack(model: Any, kernels: Any, config: EngineConfig) -> None:
-    kind: WeightKind | None = "int8" if config.quantize == "int8" else None
-    model.set_output_embeddings(pack_head(_head(model), kernels, kind, torch.float32))
-    pack_linears(model, kernels, kind)
