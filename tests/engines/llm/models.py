@@ -30,13 +30,13 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 """By short name: the configuration class in `transformers`, and what differs from `COMMON`."""
 
 
-def make_model(name: str, seed: int = 0) -> Any:
+def make_model(name: str, seed: int = 0, **settings: Any) -> Any:
     """Make a tiny random model in float32."""
     import torch
     import transformers
 
     class_name, changes = SHAPES[name]
-    config = getattr(transformers, class_name)(**COMMON | changes)
+    config = getattr(transformers, class_name)(**COMMON | changes | settings)
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
     _wake_norms(model)
@@ -44,9 +44,9 @@ def make_model(name: str, seed: int = 0) -> Any:
     return model.eval()
 
 
-def save_model(name: str, folder: Path, seed: int = 0) -> Any:
+def save_model(name: str, folder: Path, seed: int = 0, **settings: Any) -> Any:
     """Make a tiny random model, save it to `folder`, and return it."""
-    model = make_model(name, seed)
+    model = make_model(name, seed, **settings)
     model.save_pretrained(folder)
     return model
 

@@ -119,7 +119,18 @@ def _context_tokens(config: EngineConfig, text: PretrainedConfig) -> int:
         )
     if not (config.context_tokens or own):
         raise ConfigError(f"engine: context_tokens must be given, since model {config.model} does not say its own.")
-    return config.context_tokens or own
+    return config.context_tokens or min(own, _unstretched_tokens(text) or own)
+
+
+def _unstretched_tokens(text: PretrainedConfig) -> int | None:
+    """Return the context up to which LongRoPE leaves positions alone.
+
+    Beyond it every position gets other angles, the early ones too, so longer contexts are for those who ask for them.
+    """
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "longrope":
+        return None
+    return int(rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", 0))
 
 
 def choose_device(asked: str) -> torch.device:

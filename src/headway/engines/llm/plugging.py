@@ -52,6 +52,8 @@ class _Watch:
         )
         if asked.get("s_aux") is not None:
             self.unknown.add("attention sinks")
+        if not getattr(module, "is_causal", True):
+            self.unknown.add("attention in both directions")
         return query.new_zeros(1, query.shape[2], query.shape[1], value.shape[3]), None
 
 
@@ -90,7 +92,7 @@ def find_attention(model: PreTrainedModel, num_layers: int) -> list[Attending]:
     if set(watch.seen) != set(range(num_layers)):
         raise _cannot(model, f"only {len(watch.seen)} of {num_layers} layers do")
     if watch.unknown:
-        raise _cannot(model, f"it needs {', '.join(sorted(watch.unknown))} as well")
+        raise _cannot(model, f"it needs {' and '.join(sorted(watch.unknown))}")
     return [watch.seen[index] for index in range(num_layers)]
 
 

@@ -74,11 +74,11 @@ class ServedModel:
         self.model.set_attn_implementation("eager")
         expected = probe.own_logits(self.model, test.tokens)
         plug_attention(self.model, attending, self._pools)
-        tables = tabulate(self.model, checkpoint.context_tokens)
         self.stored = StoredStates()
         layers = find_layers(self.model, self.num_layers)
         self._gates = [Gate(index, layer, self.stored) for index, layer in enumerate(layers)]
         self._check_attention(test, expected)
+        tables = tabulate(self.model, checkpoint.context_tokens)
         progress("packing weights")
         pack_model(self.model, self.kernels, "int8" if config.quantize == "int8" else None)
         self.fused = self._adopt_fused(layers, attending, tables, test, checkpoint)

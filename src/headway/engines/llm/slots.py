@@ -53,7 +53,8 @@ class SlotTable:
 
     def set_blocks(self, slot: int, blocks: Sequence[int]) -> None:
         """Say which KV blocks the slot's positions live in."""
-        self.blocks[slot, : len(blocks)] = blocks
+        line = self.blocks[slot]
+        line[: len(blocks)] = blocks[: len(line)]  # a policy may hold more than the longest sequence fills
 
     def close(self, slot: int) -> None:
         """Give the slot back."""
