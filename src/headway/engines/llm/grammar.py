@@ -15,6 +15,8 @@ from headway.core.errors import ConfigError
 from headway.engines.llm.plan import Matcher
 
 ANY_OBJECT = '{"type": "object"}'
+LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""One line with single spaces: where any white space may follow, a weak model can write it until its tokens are used up."""
 KEPT = 64
 """So many compiled schemas are kept, the most recently used."""
 
@@ -114,7 +116,7 @@ class Grammars:
 
         if self._tokenizer is None:
             self._tokenizer = self._load_tokenizer()
-        grammar = LLMatcher.grammar_from_json_schema(_unabridged(schema))
+        grammar = LLMatcher.grammar_from_json_schema(_unabridged(schema), defaults=LAYOUT)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             raise ConfigError(f"response_format: the JSON schema must be usable ({matcher.get_error()}).")
