@@ -166,8 +166,10 @@ class FakeLine:
     def outputs(self) -> dict[str, list[Output]]:
         found: dict[str, list[Output]] = {}
         for message in self.news:
-            for item in message.items if isinstance(message, Outputs) else ():
-                found.setdefault(item.id, []).append(item)
+            if isinstance(message, Outputs):
+                plain = [Output(id=i, tokens=[t]) for i, t in zip(message.ids, message.tokens, strict=True)]
+                for item in message.items + plain:
+                    found.setdefault(item.id, []).append(item)
         return found
 
     def told(self, request: str) -> tuple[list[int], str]:

@@ -230,7 +230,7 @@ class EngineClient:
         while messages := await wire.receive():
             for message in messages:
                 if isinstance(message, Outputs):
-                    self._deliver(message.items)
+                    self._deliver(message)
                     continue
                 if isinstance(message, Fatal):
                     fatal = message.why
@@ -239,12 +239,15 @@ class EngineClient:
                 self._on_news(message)
         return fatal
 
-    def _deliver(self, items: list[Output]) -> None:
+    def _deliver(self, outputs: Outputs) -> None:
         sinks = self._sinks
-        for item in items:
+        for item in outputs.items:
             sink = sinks.pop(item.id, None) if item.finish else sinks.get(item.id)
             if sink is not None:
                 sink.push(item)
+        for name, token in zip(outputs.ids, outputs.tokens, strict=True):
+            if name in sinks:
+                sinks[name].push(Output(id=name, tokens=[token]))
 
     def _note(self, message: Loading | Ready | Gauges, first: asyncio.Future[Ready]) -> None:
         if isinstance(message, Loading):

@@ -257,11 +257,12 @@ class LlmEngine:
         self.step_s = self._clock.now_s() - start_s
         self._todo.append(partial(self._done, step, self.step_s, num_runs))
 
-    def _publish(self, news: list[Output]) -> bool:
+    def _publish(self, news: Outputs | None) -> bool:
         """Send the news of a step; says whether some request has ended."""
-        if news:
-            self._line.send(Outputs(items=news))
-        over = [item for item in news if item.finish]
+        if news is None:
+            return False
+        self._line.send(news)
+        over = [item for item in news.items if item.finish]
         for item in over:
             self._lives[item.id].ended = True
             if item.finish == "error":
@@ -270,7 +271,7 @@ class LlmEngine:
                 self._todo.append(partial(self._end, item.id, item.finish))
         return bool(over)
 
-    def _try(self, step: Step) -> list[Output]:
+    def _try(self, step: Step) -> Outputs | None:
         """Run a step once; when it fails, its requests end with an error and the engine lives on."""
         try:
             return self._stepper.run(step)
@@ -279,12 +280,12 @@ class LlmEngine:
                 raise EngineError(f"engine: a step failed and nothing can run after it ({_sentence(error)}).") from error
             log.exception("a step of %d pieces failed", len(step.pieces))
             why = f"the model failed on this step ({_sentence(error)})"
-            return [Output(id=piece.request, finish="error", why=why) for piece in step.pieces]
+            return Outputs(items=[Output(id=piece.request, finish="error", why=why) for piece in step.pieces])
 
     def _done(self, step: Step, step_s: Seconds, num_runs: int) -> Event:
         now_s = self._now_s()
         self._instance.busy = False
-        num_tokens = step.num_tokens * num_runs
+        num_tokens = self._stepper.num_tokens * num_runs
         return StepDone(at_s=now_s, instance=step.instance, step_s=step_s, num_tokens=num_tokens, num_runs=num_runs)
 
 

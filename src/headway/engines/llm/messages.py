@@ -139,10 +139,16 @@ class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
     queue_s: Seconds = 0.0
 
 
-class Outputs(Message, frozen=True, kw_only=True):
-    """From the engine: what one step gave, all requests together."""
+class Outputs(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """From the engine: what one step gave, all requests together.
 
-    items: list[Output]
+    A request is either among `items` or, when it was given exactly one token and there is nothing else to tell, one of `ids`
+    with its token at the same place of `tokens`. So the common case costs no object per request.
+    """
+
+    items: list[Output] = []
+    ids: list[Id] = []
+    tokens: list[int] = []
 
 
 class Gauges(Message, frozen=True, kw_only=True):

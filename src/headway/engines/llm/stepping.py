@@ -1,8 +1,4 @@
-"""One step of the engine: rows for the runner, a token for every request that is due one, and the news of it.
-
-The common step of a busy engine (the same requests as in the step before, one token each) is laid out without looking at
-any of them.
-"""
+"""One step of the engine: rows for the runner, a token for every request that is due one, and the news of it."""
 
 from __future__ import annotations
 
@@ -14,18 +10,18 @@ import numpy as np
 from headway.core.clock import Clock
 from headway.core.nouns import Id
 from headway.engines.llm.hashing import BlockHasher
+from headway.engines.llm.layout import Layout
 from headway.engines.llm.live import NO_SLOT, Live
-from headway.engines.llm.messages import Output, TokenLogprob
-from headway.engines.llm.plan import Plan
+from headway.engines.llm.messages import Output, Outputs, TokenLogprob
 from headway.engines.llm.ports import ModelRunner
-from headway.engines.llm.rows import Columns
-from headway.engines.llm.slots import Ints
 from headway.policies.serving.board import ServingBoard
-from headway.policies.serving.nouns import Piece, Step
+from headway.policies.serving.nouns import Step
 from headway.policies.serving.state import RequestState
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Logprobs = Sequence[TokenLogprob | None]
 
 
 class Stepper:
@@ -47,137 +43,120 @@ class Stepper:
     Attributes
     ----------
     lives : dict of str to Live
-        Everything on the board.
+        Everything that was taken in and has not ended.
+    num_tokens : int
+        Tokens computed in the latest run of a step.
     """
 
     def __init__(
         self, runner: ModelRunner, board: ServingBoard, clock: Clock, num_layers: int, hasher: BlockHasher | None = None
     ) -> None:
         self.lives: dict[Id, Live] = {}
+        self.num_tokens = 0
         self._runner = runner
         self._board = board
         self._clock = clock
         self._num_layers = num_layers
         self._hasher = hasher
-        self._num_planned = 0  # running requests with a plan
-        self._pieces: tuple[Piece, ...] = ()  # of the last step, while the next may be laid out like it
-        self._rows = Columns((), (), ())
-        self._starts: Ints = np.zeros(0, np.int64)
-        self._due: list[Live] = []
+        self._layout: Layout | None = None  # of the last step, while the next may be laid out like it
 
     def begin(self, live: Live) -> None:
         """Give a request that has been started its slot."""
         assert live.state is not None
         live.slot = self._runner.open(live.tokens, live.request.adapter)
         self._runner.set_blocks(live.slot, live.state.blocks)
-        self._num_planned += live.plan is not None
-        self._pieces = ()
+        self._layout = None
 
     def leave(self, live: Live) -> None:
         """Take the slot of a request that runs no longer."""
-        if live.slot == NO_SLOT:
-            return
-        self._runner.close(live.slot)
-        live.slot = NO_SLOT
-        self._num_planned -= live.plan is not None
-        self._pieces = ()
+        if live.slot != NO_SLOT:
+            self._runner.close(live.slot)
+            live.slot = NO_SLOT
+            self._layout = None
 
-    def run(self, step: Step) -> list[Output]:
-        """Run a step once; returns the news, those with a `finish` about requests that have to end now."""
-        self._lay_out(step)
+    def run(self, step: Step) -> Outputs | None:
+        """Run a step once; returns the news if there are any. Requests with a `finish` in it have to end now."""
+        layout = self._lay_out(step)
         for state in self._board.grown:
             self._runner.set_blocks(self.lives[state.id].slot, state.blocks)
-        logits = self._runner.run(self._rows)
-        tokens, logprobs = self._sample(logits)
+        tokens, logprobs = self._sample(self._runner.run(layout.rows), layout)
         emitted = self._board.advance(step, self._clock.now_s())
-        assert len(emitted) == len(self._due)
+        assert len(emitted) == len(layout.due)
         if not emitted:
-            return []
-        slots = self._rows.slots if self._rows.sample is None else [live.slot for live in self._due]
-        self._runner.append(slots, tokens)
-        if logprobs is None:
-            return self._news(emitted, tokens)
-        return [self._tell(*each) for each in zip(emitted, self._due, tokens, logprobs, strict=True)]
+            return None
+        self._runner.append(layout.slots, tokens)
+        return self._news(layout, emitted, tokens, logprobs)
 
-    # Rows ------------------------------------------------------------------------------------------------------------
+    def _lay_out(self, step: Step) -> Layout:
+        layout = self._layout
+        if layout is None or not layout.again(step):
+            self._layout = layout = Layout(step, self.lives, self._num_layers)
+        self.num_tokens = layout.num_tokens
+        return layout
 
-    def _lay_out(self, step: Step) -> None:
-        """Set `_rows`, and `_due` to the requests that sample, in the order of the rows."""
-        if step.pieces == self._pieces:  # compares identities: the piece of a decode is always the same object
-            self._starts = self._starts + 1
-            self._rows = Columns(self._rows.slots, self._starts, self._rows.tokens)
-            return
-        lives = [self.lives[piece.request] for piece in step.pieces]
-        starts = [live.state.computed_tokens for live in lives if live.state is not None]
-        sample = [self._emits(live, piece) for live, piece in zip(lives, step.pieces, strict=True)]
-        layers = [piece.layers for piece in step.pieces]
-        counts = np.array([piece.tokens for piece in step.pieces], np.int64)
-        self._starts = np.array(starts, np.int64)
-        self._due = lives if all(sample) else [live for live, emits in zip(lives, sample, strict=True) if emits]
-        self._rows = Columns(
-            np.array([live.slot for live in lives], np.int64),
-            self._starts,
-            counts,
-            None if all(sample) else sample,
-            layers if any(layers) else None,
-        )
-        alike = all(sample) and not any(layers) and int(counts.max(initial=0)) == 1
-        self._pieces = step.pieces if alike else ()
-
-    def _emits(self, live: Live, piece: Piece) -> bool:
-        """Whether a piece ends at the last known token and in the last layer, so that a token follows it."""
-        assert live.state is not None
-        last_layer = piece.layers is None or piece.layers[1] == self._num_layers
-        return last_layer and live.state.computed_tokens + piece.tokens == live.state.known_tokens
-
-    # Tokens ----------------------------------------------------------------------------------------------------------
-
-    def _sample(self, logits: Tensor | None) -> tuple[list[int], list[TokenLogprob | None] | None]:
+    def _sample(self, logits: Tensor | None, layout: Layout) -> tuple[list[int], Logprobs | None]:
         from headway.engines.llm.sampling import greedy, sample
 
         if logits is None:
             return [], None
-        plans: list[Plan | None] = [live.plan for live in self._due] if self._num_planned else []
-        if any(plans):
-            return sample(logits, plans)
-        return greedy(logits), None
+        if not layout.planned:
+            return greedy(logits), None
+        return sample(logits, [live.plan for live in layout.due])
 
-    # News ------------------------------------------------------------------------------------------------------------
+    def _news(
+        self, layout: Layout, emitted: list[RequestState], tokens: list[int], logprobs: Logprobs | None
+    ) -> Outputs:
+        """Note the tokens, and tell those requests apart that have more to say than just their token."""
+        for live, token in zip(layout.due, tokens, strict=True):
+            live.tokens.append(token)
+        items: dict[int, Output] = {}
+        for index in self._special(layout, tokens, logprobs):
+            live, state = layout.due[index], emitted[index]
+            self._watch(live, state)
+            layout.until[index] = live.watch_tokens - state.known_tokens
+            item = _tell(live, state, tokens[index], logprobs[index] if logprobs is not None else None)
+            if item is not None:
+                items[index] = item
+        if not items:
+            return Outputs(items=[], ids=layout.ids, tokens=tokens)
+        rest = [index for index in range(len(tokens)) if index not in items]
+        ids, tokens = [layout.ids[index] for index in rest], [tokens[index] for index in rest]
+        return Outputs(items=list(items.values()), ids=ids, tokens=tokens)
 
-    def _news(self, emitted: Sequence[RequestState], tokens: list[int]) -> list[Output]:
-        """Note plain tokens. Kept to a few operations per request: this runs for all of them at every step."""
-        news: list[Output] = []
-        add = news.append
-        for state, live, token in zip(emitted, self._due, tokens, strict=True):
-            if state.known_tokens >= live.watch_tokens or token in live.stop_ids:
-                add(self._tell(state, live, token, None))
-            else:
-                live.tokens.append(token)
-                add(Output(id=state.id, tokens=[token]))
-        return news
+    def _special(self, layout: Layout, tokens: list[int], logprobs: Logprobs | None) -> list[int]:
+        """List the rows at which more may be due than a token."""
+        layout.until -= 1
+        found = np.flatnonzero(layout.until <= 0).tolist()
+        if not layout.stop_ids.isdisjoint(tokens):
+            found += [index for index, token in enumerate(tokens) if token in layout.stop_ids]
+        if logprobs is not None:
+            found += layout.planned
+        return sorted(set(found))
 
-    def _tell(self, state: RequestState, live: Live, token: int, logprob: TokenLogprob | None) -> Output:
-        """Note one token and whatever comes with it."""
-        live.tokens.append(token)
+    def _watch(self, live: Live, state: RequestState) -> None:
+        """Hash the blocks that are full now, and say when to look again."""
+        live.watch_tokens = live.end_tokens
         if self._hasher is not None:
             self._hasher.extend(state.hashes, live.tokens, live.request.adapter)
             live.watch_tokens = min(live.end_tokens, self._hasher.next_full(state.known_tokens))
-        else:
-            live.watch_tokens = live.end_tokens
-        finish, why = _end(state, live, token)
-        is_first = state.output_tokens == 1
-        return Output(
-            id=state.id,
-            tokens=[token],
-            logprobs=[] if logprob is None else [logprob],
-            finish=finish,
-            why=why,
-            cached_tokens=state.cached_tokens if is_first else 0,
-            queue_s=(state.first_step_s or 0.0) - live.request.arrival_s if is_first else 0.0,
-        )
 
 
-def _end(state: RequestState, live: Live, token: int) -> tuple[str, str]:
+def _tell(live: Live, state: RequestState, token: int, logprob: TokenLogprob | None) -> Output | None:
+    """Return what is to be told beside the token, or None when there is nothing."""
+    finish, why = _end(live, state, token)
+    if not finish and logprob is None and state.output_tokens > 1:
+        return None
+    return Output(
+        id=state.id,
+        tokens=[token],
+        logprobs=[] if logprob is None else [logprob],
+        finish=finish,
+        why=why,
+        cached_tokens=state.cached_tokens if state.output_tokens == 1 else 0,
+    )
+
+
+def _end(live: Live, state: RequestState, token: int) -> tuple[str, str]:
     """Return why a request ends with this token, if it does."""
     plan = live.plan
     if plan is not None and plan.ended:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start
 from headway.core.nouns import Id, Resource, Seconds
+from headway.policies.serving.decodes import Decodes, Growth
 from headway.policies.serving.draft import ServingDraft
 from headway.policies.serving.nouns import Piece, Request, RequestFinished, Step
 from headway.policies.serving.state import InstanceState, RequestState
@@ -37,6 +38,7 @@ class ServingBoard:
         self.resources: Mapping[Id, Resource] = MappingProxyType({i.id: _resource(i) for i in instances})
         self._unrouted: dict[Id, RequestState] = {}
         self._requests: dict[Id, RequestState] = {}
+        self._decodes: dict[Id, Decodes] = {}  # the latest step of an instance, while the next may be like it
         self.unrouted: Mapping[Id, RequestState] = MappingProxyType(self._unrouted)
         self.requests: Mapping[Id, RequestState] = MappingProxyType(self._requests)
 
@@ -56,6 +58,11 @@ class ServingBoard:
         """Note that an instance ran `step` once; returns the requests it gave a token, in the order of the pieces."""
         instance = self.instances[step.instance]
         running, block_size = instance.running, instance.kv.block_size
+        decodes = self._decodes.get(instance.id)
+        if decodes is not None and decodes.pieces is step.pieces:
+            for full in decodes.advance(now_s, block_size):
+                self._remember(instance, full)
+            return decodes.states.copy()
         emitted: list[RequestState] = []
         for piece in step.pieces:
             state = running.get(piece.request)
@@ -185,20 +192,39 @@ class ServingBoard:
             return f"there is no instance {step.instance!r}"
         if instance.busy:
             return "a step is under way"
-        growth: list[tuple[RequestState, int]] = []
-        why = self._why_not(step) or self._survey(instance, step, growth)
+        decodes = self._decodes.get(instance.id)
+        again = decodes is not None and decodes.pieces == step.pieces
+        growth: Growth = decodes.growth(step, instance.kv.block_size) if decodes is not None and again else []
+        why = self._why_not(step) or (None if again else self._survey(instance, step, growth))
+        if why is None and growth and sum(count for _, count in growth) > instance.kv.num_free:
+            why = "there is not enough KV memory"
         if why is not None:
             return why
+        self._grow(instance, growth)
+        if not again:
+            self._begin(instance, step)
+        elif decodes is not None:
+            decodes.pieces = step.pieces
+        instance.busy = True
+        return None
+
+    def _grow(self, instance: InstanceState, growth: Growth) -> None:
         self.grown = [state for state, _ in growth]
         for state, count in growth:
             state.blocks += instance.kv.allocate(count)
             state.kv_tokens += count * instance.kv.block_size
-        for piece in step.pieces:
-            state = instance.running[piece.request]
+
+    def _begin(self, instance: InstanceState, step: Step) -> None:
+        """Note who runs for the first time, and whether the next step may be like this one."""
+        states = [instance.running[piece.request] for piece in step.pieces]
+        for state in states:
             if state.first_step_s is None:
                 state.first_step_s = self.now_s
-        instance.busy = True
-        return None
+        decodes = Decodes.of(step, states)
+        if decodes is None:
+            self._decodes.pop(instance.id, None)
+        else:
+            self._decodes[instance.id] = decodes
 
     def _why_not(self, step: Step) -> str | None:
         asked = {"speculate": step.speculate, "share": step.share != 1.0, "tune": step.tune, "repeat": step.repeat > 1}
@@ -209,12 +235,12 @@ class ServingBoard:
             return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
         if not step.pieces and step.tune is None:
             return "a step must compute something"
-        if len({piece.request for piece in step.pieces}) != len(step.pieces):
-            return "a step takes at most one piece of a request"
         return None
 
-    def _survey(self, instance: InstanceState, step: Step, growth: list[tuple[RequestState, int]]) -> str | None:
+    def _survey(self, instance: InstanceState, step: Step, growth: Growth) -> str | None:
         """Check every piece and list the blocks to add; nothing is changed."""
+        if len({piece.request for piece in step.pieces}) != len(step.pieces):
+            return "a step takes at most one piece of a request"
         running, block_size, later = instance.running, instance.kv.block_size, step.repeat - 1
         for piece in step.pieces:
             state = running.get(piece.request)
@@ -229,8 +255,6 @@ class ServingBoard:
                 growth.append((state, -(-(end + later - state.kv_tokens) // block_size)))
             if (piece.layers is not None or state.layers_done) and (why := self._bad_layers(instance, state, piece)):
                 return why
-        if growth and sum(count for _, count in growth) > instance.kv.num_free:
-            return "there is not enough KV memory"
         return None
 
     def _bad_layers(self, instance: InstanceState, state: RequestState, piece: Piece) -> str | None:
@@ -264,6 +288,7 @@ class ServingBoard:
         if instance is not None:
             instance.waiting.pop(state.id, None)
             instance.running.pop(state.id, None)
+            self._decodes.pop(instance.id, None)
             instance.kv.release(state.blocks)
         state.blocks, state.kv_tokens, state.computed_tokens = [], 0, 0
         state.layers_done, state.remembered, state.instance = 0, 0, ""
