@@ -39,8 +39,15 @@ class FakeOpenAI:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     request_ids: list[str] = field(default_factory=list)
     piece_clocks: list[list[float]] = field(default_factory=list)
+    awaited: list[tuple[int, threading.Event]] = field(default_factory=list)
     num_now: int = 0
     num_most: int = 0
+
+    def seen(self, num: int) -> threading.Event:
+        """Return what is set once so many requests were there."""
+        event = threading.Event()
+        self.awaited.append((num, event))
+        return event
 
     def app(self) -> Starlette:
         routes = [
@@ -69,6 +76,9 @@ class FakeOpenAI:
             return _error("prompt must be a string", 400)
         number = len(self.bodies)
         self.bodies.append(body)
+        for num, event in self.awaited:
+            if len(self.bodies) >= num:
+                event.set()
         self.request_ids.append(request.headers.get("x-request-id", ""))
         if self.faults.get(number) == "refuse":
             return _error("too busy", 503)

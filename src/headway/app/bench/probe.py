@@ -104,23 +104,26 @@ class Probe:
     async def _models(self, client: httpx2.AsyncClient, wait_s: float) -> list[dict[str, Any]]:
         give_up_s = time.monotonic() + wait_s
         while True:
-            try:
-                answer = await client.get(f"{self._root}/v1/models")
-                break
-            except httpx2.HTTPError as error:
-                if time.monotonic() >= give_up_s:
-                    raise EngineError(
-                        f"bench: a server must answer at {self._root}, got {error or type(error).__name__}. "
-                        "Start one with `headway serve`, or name another with --base-url."
-                    ) from error
-                await asyncio.sleep(min(0.5, max(0.0, give_up_s - time.monotonic())))
-        if answer.status_code != 200:
-            raise EngineError(
-                f"bench: {self._root}/v1/models must list the models, got HTTP {answer.status_code}: "
-                f"{error_text(answer.content)}. Check --base-url and --api-key."
-            )
-        models: list[dict[str, Any]] = answer.json().get("data", [])
-        return models
+            cards, why = await self._try_models(client)
+            if cards is not None:
+                return cards
+            if time.monotonic() >= give_up_s:
+                raise EngineError(f"bench: a server must answer at {self._root}, got {why}.")
+            await asyncio.sleep(min(0.5, max(0.0, give_up_s - time.monotonic())))
+
+    async def _try_models(self, client: httpx2.AsyncClient) -> tuple[list[dict[str, Any]] | None, str]:
+        """Return the cards of the models, or None and why there are none yet."""
+        try:
+            answer = await client.get(f"{self._root}/v1/models")
+        except httpx2.HTTPError as error:
+            what = str(error) or type(error).__name__
+            return None, f"{what}. Start one with `headway serve`, or name another with --base-url"
+        if answer.status_code == 200:
+            return answer.json().get("data", []), ""
+        why = f"HTTP {answer.status_code}: {error_text(answer.content).rstrip('.')}"
+        if answer.status_code == 503:
+            return None, f"{why}. Wait for it with --ready-check-timeout-sec 60"
+        raise EngineError(f"bench: {self._root} must list its models, got {why}. Check --base-url and --api-key.")
 
     def _card(self, cards: list[dict[str, Any]]) -> dict[str, Any]:
         wanted = self.target.model

@@ -54,8 +54,8 @@ def chat(
         elif json:
             text = "".join(talk.say(message))
             print_json({"text": text, **_numbers(talk.usage)})
-        else:
-            _answer(talk, message)
+        elif not _answer(talk, message):
+            raise typer.Exit(130)
 
 
 def _converse(talk: Talk) -> None:
@@ -89,21 +89,23 @@ def _turn(talk: Talk, text: str) -> None:
         err().print(f"headway: {error}", markup=False, soft_wrap=True)
 
 
-def _answer(talk: Talk, text: str) -> None:
-    """Print the answer as it comes; Ctrl-C stops it."""
-    pieces = talk.say(text)
+def _answer(talk: Talk, text: str) -> bool:
+    """Print the answer as it comes; Ctrl-C stops it. Says whether it is whole."""
+    pieces, whole = talk.say(text), True
     try:
         for piece in pieces:
             sys.stdout.write(piece)
             sys.stdout.flush()
     except KeyboardInterrupt:
         pieces.close()
+        whole = False
         err().print(" (stopped)", style="dim", end="")
     finally:
         sys.stdout.write("\n")
         sys.stdout.flush()
     if talk.usage and sys.stderr.isatty():
         err().print(_line(talk.usage), style="dim")
+    return whole
 
 
 def _line(usage: Usage) -> str:
