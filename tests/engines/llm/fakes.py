@@ -92,8 +92,8 @@ class FakeRunner:
         for slot, token in zip(slots, tokens, strict=True):
             self.tokens[int(slot)].append(int(token))
 
-    def set_blocks(self, slot: int, blocks: list[int]) -> None:
-        self.blocks[slot] = list(blocks)
+    def set_blocks(self, slot: int, blocks: list[int], first: int = 0) -> None:
+        self.blocks[slot][first:] = blocks[first:]
 
     def close(self, slot: int) -> None:
         del self.tokens[slot], self.adapters[slot], self.blocks[slot]

@@ -23,8 +23,8 @@ class ModelRunner(Protocol):
     def append(self, slots: Sequence[int] | Ints, tokens: Sequence[int] | Ints) -> None:
         """Add one token to each of some different slots."""
 
-    def set_blocks(self, slot: int, blocks: list[int]) -> None:
-        """Say which KV blocks the slot's positions live in."""
+    def set_blocks(self, slot: int, blocks: list[int], first: int = 0) -> None:
+        """Say which KV blocks the slot's positions live in; those before `first` are as they were."""
 
     def close(self, slot: int) -> None:
         """Give the slot back."""

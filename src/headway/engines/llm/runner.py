@@ -134,9 +134,19 @@ class Runner:
         """
         self._table.append(slots, tokens)
 
-    def set_blocks(self, slot: int, blocks: Sequence[int]) -> None:
-        """Say which KV blocks hold the positions of a slot, from the first on. To be called when they change."""
-        self._table.set_blocks(slot, blocks)
+    def set_blocks(self, slot: int, blocks: Sequence[int], first: int = 0) -> None:
+        """Say which KV blocks hold the positions of a slot, to be called when they change.
+
+        Parameters
+        ----------
+        slot : int
+            Which slot.
+        blocks : sequence of int
+            All its blocks, in order.
+        first : int
+            How many of them, from the front, are as they were; 0 by default.
+        """
+        self._table.set_blocks(slot, blocks, first)
 
     def close(self, slot: int) -> None:
         """Forget a slot's sequence. Its blocks are the caller's and keep their content."""

@@ -51,10 +51,10 @@ class SlotTable:
         self.tokens[where, ends] = tokens
         self.lengths[where] = ends + 1
 
-    def set_blocks(self, slot: int, blocks: Sequence[int]) -> None:
-        """Say which KV blocks the slot's positions live in."""
+    def set_blocks(self, slot: int, blocks: Sequence[int], first: int = 0) -> None:
+        """Say which KV blocks the slot's positions live in; those before `first` are as they were."""
         line = self.blocks[slot]
-        line[: len(blocks)] = blocks[: len(line)]  # a policy may hold more than the longest sequence fills
+        line[first : len(blocks)] = blocks[first : len(line)]  # a policy may hold more than the longest sequence fills
 
     def close(self, slot: int) -> None:
         """Give the slot back."""

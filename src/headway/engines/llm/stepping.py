@@ -77,8 +77,8 @@ class Stepper:
     def run(self, step: Step) -> Outputs | None:
         """Run a step once; returns the news if there are any. Requests with a `finish` in it have to end now."""
         layout = self._lay_out(step)
-        for state in self._board.grown:
-            self._runner.set_blocks(self.lives[state.id].slot, state.blocks)
+        for state, count in self._board.grown:
+            self._runner.set_blocks(self.lives[state.id].slot, state.blocks, len(state.blocks) - count)
         tokens, logprobs = self._sample(self._runner.run(layout.rows), layout)
         emitted = self._board.advance(step, self._clock.now_s())
         assert len(emitted) == len(layout.due)

@@ -33,7 +33,7 @@ class ServingBoard:
     def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:
         self.now_s: Seconds = 0.0
         self.can = can
-        self.grown: list[RequestState] = []
+        self.grown: Growth = []
         self.instances: Mapping[Id, InstanceState] = MappingProxyType({i.id: i for i in instances})
         self.resources: Mapping[Id, Resource] = MappingProxyType({i.id: _resource(i) for i in instances})
         self._unrouted: dict[Id, RequestState] = {}
@@ -209,7 +209,7 @@ class ServingBoard:
         return None
 
     def _grow(self, instance: InstanceState, growth: Growth) -> None:
-        self.grown = [state for state, _ in growth]
+        self.grown = growth
         for state, count in growth:
             state.blocks += instance.kv.allocate(count)
             state.kv_tokens += count * instance.kv.block_size
