@@ -6,6 +6,7 @@ change another's angles; in a table every position has one angle, that of the en
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ class RotaryTable:
 
     def __init__(self, module: nn.Module, context_tokens: int) -> None:
         self._forward = module.forward
+        self._by_type = "layer_type" in inspect.signature(module.forward).parameters
         self._context_tokens = context_tokens
         self._tables: dict[str | None, tuple[Tensor, Tensor] | None] = {}
         module.forward = self.forward  # the module stays where model code finds it
@@ -43,7 +45,7 @@ class RotaryTable:
 
     def kinds(self, layer_types: Sequence[str] | None, num_layers: int) -> list[str | None]:
         """Say which of the tables each layer turns by, given the kinds of the layers."""
-        return [None] * num_layers if None in self._tables or layer_types is None else list(layer_types)
+        return list(layer_types) if self._by_type and layer_types else [None] * num_layers
 
     def table(self, x: Tensor, layer_type: str | None) -> tuple[Tensor, Tensor] | None:
         """Return cosines and sines `[context, dim]` in the type of `x`; None when the module answers something else."""
