@@ -13,8 +13,44 @@ constexpr int64_t kTileKeys = 128;  // keys scored before the running maximum mo
 constexpr int64_t kTileRows = kMaxGroup;  // query rows (tokens times heads of a group) that share one packed tile
 constexpr int64_t kMaxDim = kMaxHeadDim;
 
+alignas(64) const char kZeroRow[kMaxDim * 4] = {};
+
 template <class T>
 using OpOf = std::conditional_t<std::is_same_v<T, float>, F32, Bf16>;
+
+// Where the keys and values of one tile lie; whole panels, with zeros for keys that are not there: memory that nobody
+// wrote may hold a NaN, which no weight of zero would silence.
+struct TileRows {
+  const char* keys[kTileKeys];
+  const char* values[kTileKeys];
+  int64_t num_keys = 0, padded_keys = 0;
+
+  template <class T>
+  void find(const Attention<T>& a, const AttentionTask& task, int64_t begin, int64_t end) {
+    const int64_t size = a.keys.block_size;
+    const int32_t* block = a.batch.block_tables + task.sequence * a.batch.table_stride + begin / size;
+    num_keys = end - begin;
+    padded_keys = (num_keys + kPanel - 1) / kPanel * kPanel;
+    int64_t k = 0;
+    for (int64_t offset = begin % size; k < num_keys; ++block, offset = 0) {
+      for (; offset < size && k < num_keys; ++offset, ++k) {
+        keys[k] = reinterpret_cast<const char*>(a.keys.row(*block, task.kv_head, offset));
+        values[k] = reinterpret_cast<const char*>(a.values.row(*block, task.kv_head, offset));
+      }
+    }
+    for (; k < padded_keys; ++k) keys[k] = values[k] = kZeroRow;
+  }
+
+  // Ask for part `i` of `n` of the rows, `bytes` each.
+  void fetch(int64_t i, int64_t n, int64_t bytes) const {
+    for (int64_t k = num_keys * i / n; k < num_keys * (i + 1) / n; ++k) {
+      for (int64_t b = 0; b < bytes; b += 64) {
+        _mm_prefetch(keys[k] + b, _MM_HINT_T0);
+        _mm_prefetch(values[k] + b, _MM_HINT_T0);
+      }
+    }
+  }
+};
 
 // Everything one thread needs while it works on one task, kept from task to task.
 template <class T>
@@ -28,11 +64,8 @@ struct Desk {
   alignas(64) float scores[kTileKeys / kPanel][kTileRows * kPanel];
   alignas(64) float mixed[kMaxDim / kPanel][kTileRows * kPanel];   // weighted values so far
   float maximum[kTileRows], total[kTileRows], shrink[kTileRows];
-  const char* key_rows[kTileKeys];
-  const char* value_rows[kTileKeys];
+  TileRows tiles[2];  // where the tile at hand lies, and the one that comes after it
 };
-
-alignas(64) const char kZeroRow[kMaxDim * 4] = {};
 
 template <class Op>
 void multiply_rows(const char* rows, int64_t row_bytes, int64_t num_rows, const char* panel, int64_t steps, float* sums,
@@ -59,21 +92,43 @@ class TaskRun {
     first_position_ = b.context_lens[task.sequence] - num_new + task.first_token;
   }
 
-  void run() {
+  // Work through the task. While a tile is weighed, what comes next is fetched: the next tile, or the first one of
+  // `after`, the task this thread will most likely turn to.
+  void run(const AttentionTask* after) {
     gather_query();
-    const int64_t end = first_position_ + task_.num_tokens;
-    const int64_t window = a_.shape.sliding_window;
-    const int64_t begin = window > 0 ? std::max<int64_t>(0, first_position_ + 1 - window) : 0;
-    for (int64_t tile = begin / kTileKeys * kTileKeys; tile < end; tile += kTileKeys) {
-      find_rows(tile, std::min(kTileKeys, end - tile));
-      score(std::min(kTileKeys, end - tile));
-      for (int64_t r = 0; r < num_rows_; ++r) weigh(r, tile);
-      mix();
+    TileRows *now = &desk_.tiles[0], *next = &desk_.tiles[1];
+    find(*now, first_tile());
+    for (int64_t tile = first_tile(); tile < end(); tile += kTileKeys) {
+      next->num_keys = 0;
+      if (tile + kTileKeys < end()) {
+        find(*next, tile + kTileKeys);
+      } else if (after) {
+        const TaskRun other(a_, *after, desk_);
+        other.find(*next, other.first_tile());
+      }
+      score(*now);
+      for (int64_t r = 0; r < num_rows_; ++r) {
+        weigh(r, tile, now->padded_keys / 16);
+        next->fetch(r, num_rows_, dim_ * sizeof(T));
+      }
+      mix(*now);
+      std::swap(now, next);
     }
     write();
   }
 
  private:
+  int64_t end() const { return first_position_ + task_.num_tokens; }
+
+  // Tiles start at multiples of their size, whatever the window: a row's sums must not depend on its neighbours.
+  int64_t first_tile() const {
+    const int64_t window = a_.shape.sliding_window;
+    const int64_t begin = window > 0 ? std::max<int64_t>(0, first_position_ + 1 - window) : 0;
+    return begin / kTileKeys * kTileKeys;
+  }
+
+  void find(TileRows& rows, int64_t tile) const { rows.find(a_, task_, tile, std::min(tile + kTileKeys, end())); }
+
   void gather_query() {
     for (int64_t r = 0; r < num_rows_; ++r) {
       std::memcpy(desk_.query + r * query_bytes_, query_row(r), dim_ * sizeof(T));
@@ -87,38 +142,20 @@ class TaskRun {
     return a_.q + (first_row_ + r / group_) * a_.q_stride + (task_.kv_head * group_ + r % group_) * dim_;
   }
 
-  // Where the keys and values of a tile lie; whole panels, with zeros for keys that are not there: memory that nobody
-  // wrote may hold a NaN, which no weight of zero would silence.
-  void find_rows(int64_t tile, int64_t num_keys) {
-    const int32_t* table = a_.batch.block_tables + task_.sequence * a_.batch.table_stride;
-    const int64_t size = a_.keys.block_size;
-    padded_keys_ = panels(num_keys) * kPanel;
-    for (int64_t k = 0; k < padded_keys_; ++k) {
-      if (k >= num_keys) {
-        desk_.key_rows[k] = desk_.value_rows[k] = kZeroRow;
-        continue;
-      }
-      const int64_t position = tile + k, block = table[position / size], offset = position % size;
-      desk_.key_rows[k] = reinterpret_cast<const char*>(a_.keys.row(block, task_.kv_head, offset));
-      desk_.value_rows[k] = reinterpret_cast<const char*>(a_.values.row(block, task_.kv_head, offset));
-    }
-  }
-
-  void score(int64_t num_keys) {
+  void score(const TileRows& tile) {
     const int64_t words = dim_ / Op::kPerWord;
-    for (int64_t p = 0; p < panels(num_keys); ++p) {
-      pack_keys(desk_.key_rows + p * kPanel, words, desk_.panel);
+    for (int64_t p = 0; p < tile.padded_keys / kPanel; ++p) {
+      pack_keys(tile.keys + p * kPanel, words, desk_.panel);
       multiply_rows<Op>(desk_.query, query_bytes_, num_rows_, desk_.panel, words, desk_.scores[p], false);
     }
   }
 
   // Turn a row's scores into weights and move its running maximum.
-  void weigh(int64_t r, int64_t tile) {
+  void weigh(int64_t r, int64_t tile, int64_t num_vectors) {
     const int64_t position = first_position_ + r / group_, window = a_.shape.sliding_window;
-    const int64_t end = position + 1 - tile;                             // keys of this tile the row may see:
+    const int64_t end = position + 1 - tile;                              // keys of this tile the row may see:
     const int64_t begin = window > 0 ? position + 1 - window - tile : 0;  // [begin, end)
     f32x16 s[kTileKeys / 16];
-    const int64_t num_vectors = padded_keys_ / 16;
     f32x16 peak = set1(desk_.maximum[r]);
     for (int64_t i = 0; i < num_vectors; ++i) {
       const __mmask16 seen = first_lanes(end - i * 16) & ~first_lanes(begin - i * 16);
@@ -145,16 +182,16 @@ class TaskRun {
     return _mm512_mul_ps(cap, tanh(_mm512_div_ps(_mm512_mul_ps(raw, set1(a_.shape.scale)), cap)));
   }
 
-  void mix() {
+  void mix(const TileRows& tile) {
     for (int64_t p = 0; p < panels(dim_); ++p) {
-      pack_values(desk_.value_rows, padded_keys_, p * kPanel, dim_, (const T*)nullptr, desk_.panel);
+      pack_values(tile.values, tile.padded_keys, p * kPanel, dim_, (const T*)nullptr, desk_.panel);
       for (int64_t r = 0; r < num_rows_; ++r) {
         if (desk_.shrink[r] == 1.0f) continue;
         float* row = desk_.mixed[p] + r * kPanel;
         _mm512_store_ps(row, _mm512_mul_ps(_mm512_load_ps(row), set1(desk_.shrink[r])));
         _mm512_store_ps(row + 16, _mm512_mul_ps(_mm512_load_ps(row + 16), set1(desk_.shrink[r])));
       }
-      multiply_rows<Op>(desk_.weights, Desk<T>::kWeightBytes, num_rows_, desk_.panel, padded_keys_ / Op::kPerWord,
+      multiply_rows<Op>(desk_.weights, Desk<T>::kWeightBytes, num_rows_, desk_.panel, tile.padded_keys / Op::kPerWord,
                         desk_.mixed[p], true);
     }
   }
@@ -174,7 +211,7 @@ class TaskRun {
   const Attention<T>& a_;
   const AttentionTask& task_;
   Desk<T>& desk_;
-  int64_t group_, dim_, num_rows_, query_bytes_, first_row_, first_position_, padded_keys_ = 0;
+  int64_t group_, dim_, num_rows_, query_bytes_, first_row_, first_position_;
 };
 
 }  // namespace
@@ -202,7 +239,9 @@ std::vector<AttentionTask> attention_tasks(const Ragged& batch, const AttentionS
 template <class T>
 void attend(const Attention<T>& a, const std::vector<AttentionTask>& tasks, Range which) {
   thread_local const auto desk = std::make_unique<Desk<T>>();
-  for (int64_t i = which.begin; i < which.end; ++i) TaskRun<T>(a, tasks[i], *desk).run();
+  for (int64_t i = which.begin; i < which.end; ++i) {
+    TaskRun<T>(a, tasks[i], *desk).run(i + 1 < int64_t(tasks.size()) ? &tasks[i + 1] : nullptr);
+  }
 }
 
 template void attend<float>(const Attention<float>&, const std::vector<AttentionTask>&, Range);
