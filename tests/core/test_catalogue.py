@@ -17,7 +17,7 @@ from headway.policies.serving.stack import Stack
 SOURCE = Path(headway.__file__).parent
 TESTS = Path(__file__).parents[1]
 SHARED = {
-    "__init__", "accounts", "board", "draft", "kv", "nouns", "recompute", "seats", "stack", "state", "wrap",
+    "__init__", "accounts", "board", "decodes", "draft", "kv", "nouns", "recompute", "seats", "stack", "state", "wrap",
 }  # fmt: skip
 """Files of a family that are no mechanisms."""
 

@@ -81,9 +81,8 @@ def test_a_bent_policy_fails_its_check(check: Callable[[checks.Subject], None], 
 
 
 def test_a_policy_that_remembers_across_resets_fails() -> None:
-    seen: list[Event] = []
     with pytest.raises(AssertionError, match="reset must forget"):
-        checks.check_reset_forgets(Broken(lambda stack: Forgetless(good=stack, seen=seen)))
+        checks.check_reset_forgets(Broken(lambda stack: Forgetless(good=stack)))
 
 
 def test_constructors_that_work_or_take_positions_fail() -> None:

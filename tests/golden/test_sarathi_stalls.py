@@ -84,7 +84,7 @@ def test_the_longest_gap_is_bounded_by_the_budget_whatever_the_prompt(budget: in
 
 
 def test_gaps_grow_with_the_budget_and_a_small_one_makes_first_tokens_late() -> None:
-    """The sweep is monotone in the gaps; TTFT has a minimum somewhere in the middle, so only its left end is checked."""
+    """The sweep is monotone in the gaps; TTFT has a minimum in the middle, so only its left end is checked."""
     by_budget = [felt(SarathiServe(token_budget=budget), openchat(0)) for budget in (256, 512, 1024, 2048)]
     for smaller, larger in itertools.pairwise(by_budget):
         assert smaller.p99_itl_s < larger.p99_itl_s

@@ -34,7 +34,8 @@ class WallClock:
 
     async def sleep_until(self, at_s: Seconds) -> None:
         """Sleep in real time."""
-        await asyncio.sleep(max(0.0, at_s - self.now_s()))
+        while (left_s := at_s - self.now_s()) > 0:  # a loop may wake a sleeper a hair too early
+            await asyncio.sleep(left_s)
 
 
 class ScaledClock:
@@ -63,7 +64,8 @@ class ScaledClock:
 
     async def sleep_until(self, at_s: Seconds) -> None:
         """Sleep for the scaled remainder."""
-        await self._wall.sleep_until(at_s / self.rate)
+        while (left_s := at_s - self.now_s()) > 0:
+            await asyncio.sleep(left_s / self.rate)
 
 
 class TestClock:

@@ -65,17 +65,20 @@ def simulate(world: World[V], policy: Policy[V], *, seed: int = 0, session: Sess
         What the run came to.
     """
     session = session or Session(policy, world.view, seed=seed)
-    while (event := world.next()) is not None:
-        todo, num_refused = deque([event]), 0
-        while todo:
-            for action in session.feed(todo.popleft()):
-                why = world.apply(action)
-                if why is not None:
-                    refused = session.refuse(action, why, event.at_s)
-                    num_refused += 1
-                    if num_refused <= MAX_REFUSALS_PER_EVENT:
-                        todo.append(refused)
-    return session.close()
+    try:
+        while (event := world.next()) is not None:
+            todo, num_refused = deque([event]), 0
+            while todo:
+                for action in session.feed(todo.popleft()):
+                    why = world.apply(action)
+                    if why is not None:
+                        refused = session.refuse(action, why, event.at_s)
+                        num_refused += 1
+                        if num_refused <= MAX_REFUSALS_PER_EVENT:
+                            todo.append(refused)
+    finally:
+        report = session.close()  # a run that fails leaves its trace, too
+    return report
 
 
 async def serve(engine: Engine[V], policy: Policy[V], *, seed: int = 0, session: Session[V] | None = None) -> Report:
@@ -84,14 +87,17 @@ async def serve(engine: Engine[V], policy: Policy[V], *, seed: int = 0, session:
     The parameters and the result are those of `simulate`, with an engine in the place of the world.
     """
     session = session or Session(policy, engine.view, seed=seed)
-    async for event in engine.events():
-        todo, num_refused = deque([event]), 0
-        while todo:
-            for action in session.feed(todo.popleft()):
-                why = await engine.apply(action)
-                if why is not None:
-                    refused = session.refuse(action, why, event.at_s)
-                    num_refused += 1
-                    if num_refused <= MAX_REFUSALS_PER_EVENT:
-                        todo.append(refused)
-    return session.close()
+    try:
+        async for event in engine.events():
+            todo, num_refused = deque([event]), 0
+            while todo:
+                for action in session.feed(todo.popleft()):
+                    why = await engine.apply(action)
+                    if why is not None:
+                        refused = session.refuse(action, why, event.at_s)
+                        num_refused += 1
+                        if num_refused <= MAX_REFUSALS_PER_EVENT:
+                            todo.append(refused)
+    finally:
+        report = session.close()
+    return report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from headway.core.slo import SloRow
@@ -48,4 +50,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def from_json(text: str | bytes) -> Report:
         """Read back what `to_json` wrote."""
-        return msgspec.json.decode(text, type=Report)
+        plain = msgspec.json.decode(text)
+        for group in ("decide_s", "numbers"):
+            plain[group] = {name: math.nan if value is None else value for name, value in plain[group].items()}
+        return msgspec.convert(plain, Report)

@@ -151,7 +151,7 @@ class Session(Generic[V]):
             raise PolicyFailed(failure) from error
         log.exception("%s. %s decides from now on.", failure, name_of(self._fallback))
         self.policy, self._fallback = self._fallback, None
-        return list(self.policy.decide(event, self.view))
+        return self._decide(event)
 
     def _count(self, event: Event, actions: list[Action]) -> None:
         if not self.num_events:

@@ -151,6 +151,8 @@ def read_header(path: Path | str) -> TraceHeader:
         header = msgspec.json.decode(line, type=TraceHeader)
     except msgspec.DecodeError as error:
         raise TraceError(f"{path}:1: the first line must be a trace header, got {line[:60]!r} ({error}).") from error
+    if b'"headway_trace"' not in line:
+        raise TraceError(f"{path}:1: the first line must be a trace header, got {line[:60]!r}. Is it cut off?")
     if header.headway_trace != VERSION:
         raise TraceError(f"{path}:1: the version must be {VERSION}, got {header.headway_trace}. Record it again.")
     return header

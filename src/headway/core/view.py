@@ -108,7 +108,7 @@ class Board:
         if isinstance(action, Preempt):
             return self._preempt(action)
         if isinstance(action, Reject):
-            return None if self._waiting.pop(action.id, None) else "it is not waiting"
+            return self._reject(action)
         return f"this board does not know {type(action).__name__}"
 
     def finish(self, work: Id) -> None:
@@ -139,11 +139,21 @@ class Board:
         if free is None:
             return f"there is no resource {resource!r}"
         for kind, amount in amounts.items():
+            if not amount >= 0:
+                return f"amounts must be >= 0, {amount:g} {kind} asked for"
             if free.get(kind, 0.0) + SLACK < amount:
                 return f"{resource} has {free.get(kind, 0.0):g} {kind} free, {amount:g} asked for"
         return None
 
+    def _reject(self, action: Reject) -> str | None:
+        if self._waiting.pop(action.id, None) is None:
+            return "it is not waiting"
+        del self._work[action.id]
+        return None
+
     def _preempt(self, action: Preempt) -> str | None:
+        if action.how != "requeue":
+            return f"this board cannot {action.how}"
         start = self._running.pop(action.id, None)
         if start is None:
             return "it is not running"
