@@ -29,13 +29,14 @@ FLAGS = {
     "check": "<ids> --json",
     "doctor": "--json --port",
     "bench serve": (
-        "<more_goodput> --api-key --backend --base-url --burstiness --dataset-path --disable-tqdm --endpoint "
-        "--endpoint-type --extra-body --goodput --header --host --ignore-eos --input-len --json --label "
-        "--max-concurrency --max-model-len --metadata --metric-percentiles --min-p --model --num-prompts "
-        "--num-warmups --output-len --percentile-metrics --port --prompt-kind --random-input-len "
-        "--random-output-len --random-prefix-len --random-range-ratio --rate-scale --ready-check-timeout-sec "
-        "--request-id-prefix --request-rate --request-timeout --result-dir --result-filename --save-detailed "
-        "--save-result --seed --served-model-name --slo-class --temperature --top-k --top-p --trace"
+        "<more_goodput> --api-key --backend --base-url --burstiness --dataset-name --dataset-path "
+        "--disable-tqdm --endpoint --endpoint-type --extra-body --goodput --header --host --ignore-eos "
+        "--input-len --json --label --max-concurrency --max-model-len --metadata --metric-percentiles --min-p "
+        "--model --num-prompts --num-warmups --output-len --percentile-metrics --port --prompt-kind "
+        "--random-input-len --random-output-len --random-prefix-len --random-range-ratio --rate-scale "
+        "--ready-check-timeout-sec --request-id-prefix --request-rate --request-timeout --result-dir "
+        "--result-filename --save-detailed --save-result --seed --served-model-name --slo-class --temperature "
+        "--top-k --top-p --trace"
     ),
 }
 

@@ -36,7 +36,7 @@ def test_the_keys_of_the_result_are_these() -> None:
 
 
 def test_details_come_when_asked_for() -> None:
-    _, result = bench(FakeOpenAI(), "--save-detailed")
+    _, result = bench(FakeOpenAI(), "--save-detailed", "--dataset-name", "random")
     assert set(result) - KEYS == {
         "request_ids", "input_lens", "output_lens", "ttfts", "itls", "e2els", "planned_times", "start_times",
         "slo_classes", "generated_texts", "errors",

@@ -191,6 +191,8 @@ def test_keys_are_never_shown() -> None:
         (("bench", "serve", "--goodput", "ttfb:5"), "ttft, tpot, e2el"),
         (("bench", "serve", "--extra-body", "[1]"), "JSON object"),
         (("bench", "serve", "--header", "x"), "KEY=VALUE"),
+        (("bench", "serve", "--dataset-name", "sharegpt"), "random, or trace"),
+        (("bench", "serve", "--dataset-name", "random", "--trace", "x.csv"), "x.csv"),
         (("bench", "serve", "--trace", "/no/such/trace.csv"), "readable"),
         (("bench", "serve", "--metric-percentiles", "101"), "[0, 100]"),
     ],

@@ -19,7 +19,6 @@ from headway.app.bench.objectives import SloMix
 from headway.app.bench.openloop import OpenLoop, Run
 from headway.app.bench.probe import Probe
 from headway.app.bench.prompts import Prompts
-from headway.app.bench.result import details
 from headway.app.bench.target import Target
 from headway.core.errors import ConfigError, EngineError
 
@@ -112,7 +111,7 @@ async def bench(plan: Plan, watch: Watch | None = None) -> tuple[dict[str, Any],
     Returns
     -------
     tuple of (dict, Run)
-        The result by its keys, without the lists per request (`details` makes those), and the accounts.
+        The result by its keys, without the lists per request, and the accounts.
 
     Raises
     ------
@@ -182,6 +181,3 @@ def _result(plan: Plan, run: Run, num_prompts: int, facts: dict[str, Any]) -> di
         "errors_by_kind": errors_by_kind(run.answers),
         "interrupted": run.interrupted,
     }
-
-
-__all__ = ["Plan", "Watch", "bench", "details"]

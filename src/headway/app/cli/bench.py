@@ -32,6 +32,7 @@ def serve(
     api_key: Annotated[str, _server(envvar=["HEADWAY_API_KEY", "OPENAI_API_KEY"], help="The key to bring.")] = "",
     header: Annotated[list[str] | None, _server(help="A header as KEY=VALUE; may be repeated.")] = None,
     ready_check_timeout_sec: Annotated[float, _server(help="How long to wait for the server to be there.")] = 0.0,
+    dataset_name: Annotated[str, _load(help="random or trace; random unless there is a trace, if left out.")] = "",
     trace: Annotated[
         str, _load("--trace", "--dataset-path", help="Recorded requests to replay: CSV or JSON lines, also gzipped.")
     ] = "",

@@ -125,6 +125,12 @@ def _target(flags: Mapping[str, Any]) -> Target:
 
 
 def _load(flags: Mapping[str, Any]) -> Load:
+    implied = "trace" if flags["trace"] else "random"
+    if flags["dataset_name"] not in ("", implied):
+        raise ConfigError(
+            f"bench: --dataset-name must be random, or trace together with --trace FILE, got {flags['dataset_name']!r} "
+            f"and {flags['trace'] or 'no trace'!r}."
+        )
     return Load(
         trace=flags["trace"],
         rate_scale=flags["rate_scale"],
