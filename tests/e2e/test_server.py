@@ -26,7 +26,8 @@ HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [
 ]
 LONG = {"prompt": "Once upon a time", "max_tokens": 1500, "ignore_eos": True}
 
-pytestmark = pytest.mark.timeout(120)
+LOAD_S = 280
+"""The first load on a machine may compile the kernels."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def server() -> Iterator[Running]:
     engine = EngineConfig(model=MODEL, name="headway-mini", kv_bytes=32 << 20)
     server = Running(ServerConfig(engine=engine, port=0, access_log=""), command=COMMAND)
     try:
-        yield server.start()
+        yield server.start(LOAD_S)
     finally:
         server.stop()
 

@@ -67,11 +67,12 @@ class Running:
     def url(self) -> str:
         return self.life.url
 
-    def start(self, wait: bool = True) -> Running:
+    def start(self, wait_s: float = WAIT_S) -> Running:
+        """Start and wait until it is ready, or for 0 s until it listens."""
         self._thread.start()
         assert self._listening.wait(WAIT_S)
-        if wait:
-            assert self._ready.wait(WAIT_S)
+        if wait_s:
+            assert self._ready.wait(wait_s)
             if self.failure is not None:
                 raise self.failure
         return self

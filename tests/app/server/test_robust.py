@@ -173,7 +173,7 @@ def test_a_taken_port_and_a_missing_tokenizer_are_said_at_once(model: Path, tmp_
     with running(model) as server:
         taken = int(server.url.rsplit(":", 1)[1])
         other = Running(type(server.config)(engine=server.config.engine, port=taken))
-        other.start(wait=False)
+        other.start(wait_s=0)
         other.stop()
         assert isinstance(other.failure, ConfigError)
         assert "listen" in str(other.failure)

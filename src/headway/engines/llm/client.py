@@ -178,7 +178,7 @@ class EngineClient:
         while True:
             was_ready = await self._one_life(first)
             if not first.done():
-                first.set_exception(EngineError(f"engine: must start, but {self.why_not}"))
+                first.set_exception(EngineError(f"engine: must start, but {self.why_not}."))
                 return
             if self._leaving:
                 return
@@ -197,15 +197,15 @@ class EngineClient:
         fatal = ""
         try:
             fatal = await self._listen(wire, first)
-        except EngineError as error:
-            log.error("engine: hung up on it: %s", error)
+        except Exception:  # whatever it is: an engine must be started again
+            log.exception("engine: hung up on it")
         finally:
             was_ready = self.ready is not None
             self.ready, self._wire = None, None
             wire.close()
             self._fail_all()
         status = await _reap(process, REAP_S)
-        self.why_not = fatal or f"its process ended ({_in_words(status)})"
+        self.why_not = fatal.rstrip(".") or f"its process ended ({_in_words(status)})"
         self._on_news(Fatal(why=self.why_not))
         return was_ready
 
