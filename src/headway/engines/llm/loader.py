@@ -130,7 +130,8 @@ def _unstretched_tokens(text: PretrainedConfig) -> int | None:
     rope = getattr(text, "rope_parameters", None) or {}
     if rope.get("rope_type") != "longrope":
         return None
-    return int(rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", 0))
+    own = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
+    return int(own) if own else None
 
 
 def choose_device(asked: str) -> torch.device:

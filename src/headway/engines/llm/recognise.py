@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,9 @@ def recognise(layer: nn.Module, attending: Attending) -> DecoderLayer | None:
     qkv, output, gate_up, down = *products, _whole(mlp, "down_proj")
     activation = _activation(mlp, parts["mlp"])
     norms = [part for name, part in {**parts, **own}.items() if name.endswith("norm")]
-    rules = {(_norm_offset(norm), _eps(norm)) for norm in norms}
-    offset, eps = rules.pop()
-    if not (qkv and output and gate_up and down) or activation is None or rules or offset is None:
+    rules = {norm_rule(norm) for norm in norms}
+    rule = rules.pop()
+    if not (qkv and output and gate_up and down) or activation is None or rules or rule is None:
         return None
     if attending.kv.key_dim != attending.kv.value_dim or not _heads_agree(own, attending.kv.key_dim):
         return None
@@ -58,7 +58,7 @@ def recognise(layer: nn.Module, attending: Attending) -> DecoderLayer | None:
         qkv_bias=qkv.bias, output_bias=output.bias, gate_up_bias=gate_up.bias, down_bias=down.bias,
         num_heads=attending.num_heads, num_kv_heads=attending.kv.num_kv_heads, head_dim=attending.kv.key_dim,
         scale=attending.scale, sliding_window=attending.sliding_window, softcap=attending.softcap,
-        eps=eps, norm_offset=offset, activation=activation,
+        eps=rule.eps, norm_offset=rule.offset, activation=activation,
     )  # fmt: skip
 
 
@@ -92,23 +92,26 @@ def _heads_agree(own: dict[str, nn.Module], head_dim: int) -> bool:
     return all(cast(Tensor, own[name].weight).shape == (head_dim,) for name in _HEAD_NORMS & set(own))
 
 
-def _eps(norm: Any) -> float:
-    return float(norm.variance_epsilon if hasattr(norm, "variance_epsilon") else getattr(norm, "eps", 0.0))
+class NormRule(NamedTuple):
+    """How an RMSNorm normalises: what it adds to the mean square, and to its weight."""
+
+    eps: float
+    offset: float
 
 
-def _norm_offset(norm: Any) -> float | None:
-    """Return what an RMSNorm adds to its weight (0 or 1), found by trying; None when it is no RMSNorm."""
+def norm_rule(norm: Any) -> NormRule | None:
+    """Return the rule of an RMSNorm, its offset found by trying 0 and 1; None when it is no RMSNorm."""
     weight = getattr(norm, "weight", None)
-    if weight is None or weight.dim() != 1 or getattr(norm, "bias", None) is not None:
+    eps = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
+    if weight is None or eps is None or weight.dim() != 1 or getattr(norm, "bias", None) is not None:
         return None
     x = torch.linspace(-2.0, 3.0, len(weight), dtype=torch.float32).to(weight)
-    wide = x.float()
-    unit = wide * torch.rsqrt(wide.square().mean() + _eps(norm))
+    unit = x.float() * torch.rsqrt(x.float().square().mean() + eps)
     got = norm(x.unsqueeze(0))[0].float()
-    tolerance = 0.05 if weight.dtype == torch.bfloat16 else 1e-4
+    tolerance = 1e-4 if weight.dtype == torch.float32 else 0.05
     for offset in (0.0, 1.0):
         if torch.allclose(got, unit * (weight.float() + offset), rtol=tolerance, atol=tolerance):
-            return offset
+            return NormRule(float(eps), offset)
     return None
 
 

@@ -20,6 +20,7 @@ from headway.engines.llm.packing import head_of, pack_model
 from headway.engines.llm.plugging import Attending, find_attention, find_layers, plug_attention
 from headway.engines.llm.recognise import recognise
 from headway.engines.llm.rotary import RotaryTable, tabulate
+from headway.engines.llm.shortcut import Shortcut, has_only_known_parts
 from headway.engines.llm.step import StepBatch, under_way
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class ServedModel:
         self.stored = StoredStates()
         layers = find_layers(self.model, self.num_layers)
         self._gates = [Gate(index, layer, self.stored) for index, layer in enumerate(layers)]
+        self._shortcut: Shortcut | None = None
         self._check_attention(test, expected)
         tables = tabulate(self.model, checkpoint.context_tokens)
         progress("packing weights")
@@ -88,16 +90,22 @@ class ServedModel:
 
     def forward(self, step: StepBatch) -> Tensor | None:
         """Compute one step: float32 logits `[sampled, vocab]`, or None when nothing is sampled."""
+        with torch.no_grad(), under_way(step):
+            if self._shortcut is not None and not step.uses_adapters:
+                return self._shortcut.forward(step)
+            return self._long_way(step)
+
+    def _long_way(self, step: StepBatch) -> Tensor | None:
+        """Compute one step through the forward of `transformers`."""
         inputs: dict[str, Any] = {
             "input_ids": step.input_ids.unsqueeze(0),
             "position_ids": step.positions.unsqueeze(0),
             "use_cache": False,
         }
-        with torch.no_grad(), under_way(step):
-            if step.sampled is None:
-                self.model.base_model(**inputs)
-                return None
-            return cast(Tensor, self.model(**inputs, logits_to_keep=step.sampled).logits)[0].float()
+        if step.sampled is None:
+            self.model.base_model(**inputs)
+            return None
+        return cast(Tensor, self.model(**inputs, logits_to_keep=step.sampled).logits)[0].float()
 
     def _take_memory(self, checkpoint: Checkpoint, config: EngineConfig, attending: list[Attending]) -> int:
         shapes = [layer.kv for layer in attending]
@@ -142,4 +150,17 @@ class ServedModel:
             return False
         for gate in self._gates:
             gate.fused = fused
+        self._adopt_shortcut(fused, test)
         return True
+
+    def _adopt_shortcut(self, fused: FusedLayers, test: probe.Probe) -> None:
+        """Leave out the forward of `transformers` around the layers if the logits stay the same without it."""
+        if not has_only_known_parts(self.model):
+            return
+        shortcut = Shortcut(self.model, fused, self.stored, self.kernels)
+        for step in test.steps():
+            expected = self.forward(step)
+            with torch.no_grad(), under_way(step):
+                ours = shortcut.forward(step)
+        if probe.logits_apart(cast(Tensor, ours), cast(Tensor, expected)) < probe.LAYER_LIMITS[self._like.dtype]:
+            self._shortcut = shortcut
