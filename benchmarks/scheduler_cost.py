@@ -1,9 +1,9 @@
 """What scheduling costs: everything the engine does per step beside running the model and sampling.
 
-A full engine (session, policy, board, stepper, wire to a socket) decodes for many requests at once on a model that takes no
-time. The time of the model's place-holder and of sampling is taken off; the rest is scheduling. The same is done by a
-*nano* loop, written here, that does the least a scheduler can do: first come first served, plain lists, no policy, no
-objectives, no prefix cache.
+A full engine (session, policy, board, stepper, wire to a socket) decodes for many requests at once on a model that
+takes no time. The time of the model's place-holder and of sampling is taken off; the rest is scheduling. The same is
+done by a *nano* loop, written here, that does the least a scheduler can do: first come first served, plain lists, no
+policy, no objectives, no prefix cache.
 
     python benchmarks/scheduler_cost.py --json
 """
@@ -101,7 +101,7 @@ class NoModel:
         self._stopwatch = stopwatch
         self._end_s = 0.0
 
-    def open(self, prompt: list[int], adapter: str) -> int:
+    def open(self, prompt: list[int], adapter: str) -> int:  # noqa: ARG002 (a runner's signature)
         """Take a slot."""
         return self.table.open(prompt)
 
@@ -251,7 +251,9 @@ def compare(sizes: Sequence[int], num_steps: int, rounds: int) -> dict[str, Any]
     }
 
 
-def _row(key: tuple[str, int], took_s: list[float], nano_s: list[float], parts: list[dict[str, float]]) -> dict[str, Any]:
+def _row(
+    key: tuple[str, int], took_s: list[float], nano_s: list[float], parts: list[dict[str, float]]
+) -> dict[str, Any]:
     name, size = key
     step_us = statistics.median(took_s) * 1e6
     split = {

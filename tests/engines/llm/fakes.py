@@ -87,7 +87,9 @@ class FakeRunner:
         self.tokens[slot], self.adapters[slot], self.blocks[slot] = list(prompt), adapter, []
         return slot
 
-    def append(self, slots: Sequence[int] | npt.NDArray[np.int64], tokens: Sequence[int] | npt.NDArray[np.int64]) -> None:
+    def append(
+        self, slots: Sequence[int] | npt.NDArray[np.int64], tokens: Sequence[int] | npt.NDArray[np.int64]
+    ) -> None:
         assert len(set(slots)) == len(slots) == len(tokens)
         for slot, token in zip(slots, tokens, strict=True):
             self.tokens[int(slot)].append(int(token))
@@ -106,9 +108,7 @@ class FakeRunner:
         sample = rows.sample if rows.sample is not None else [True] * num
         layers = rows.layers if rows.layers is not None else [None] * num
         logits = []
-        for slot, start, count, sampled, span in zip(
-            rows.slots, rows.starts, rows.tokens, sample, layers, strict=True
-        ):
+        for slot, start, count, sampled, span in zip(rows.slots, rows.starts, rows.tokens, sample, layers, strict=True):
             self._write(int(slot), int(start), int(count), span or (0, self.facts.num_layers))
             if sampled:
                 logits.append(self._logits(int(slot), int(start + count)))

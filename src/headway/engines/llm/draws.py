@@ -1,7 +1,7 @@
 """Drawing one token per row from logits, given one uniform number per row.
 
-A row's outcome depends on the row and its number alone, never on its neighbours: cut-offs are values (equally likely tokens
-stay or go together), and candidates are walked in the order of token ids.
+A row's outcome depends on the row and its number alone, never on its neighbours: cut-offs are values (equally likely
+tokens stay or go together), and candidates are walked in the order of token ids.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
 
     Notes
     -----
-    Inverts the distribution function in two stages, blocks then tokens, so that only one block per row is summed token by
-    token.
+    Inverts the distribution function in two stages, blocks then tokens, so that only one block per row is summed token
+    by token.
     """
     rows, vocab = logits.shape
     weights = logits.new_zeros(rows, -(-vocab // BLOCK), BLOCK)
@@ -48,8 +48,8 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def draw_likeliest(logits: Tensor, uniforms: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: Tensor) -> Tensor:
-    """Draw from the likeliest tokens of every row: the `top_k`, of these the smallest set with a share `top_p`, of these
-    all that are at least `min_p` times as likely as the likeliest.
+    """Draw from the likeliest tokens of every row: the `top_k`, of these the smallest set with a share `top_p`, of
+    these all that are at least `min_p` times as likely as the likeliest.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The engine loop: requests in, steps on the model, tokens out.
 
-`LlmEngine` is the executor that `headway.core.drivers.serve` drives. A step runs inline, inside `apply`: between two steps
-the engine reads its socket, so an arrival or a cancellation waits for the step under way and for nothing else.
+`LlmEngine` is the executor that `headway.core.drivers.serve` drives. A step runs inline, inside `apply`: between two
+steps the engine reads its socket, so an arrival or a cancellation waits for the step under way and for nothing else.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ class LlmEngine:
         return None
 
     def _run(self, step: Step) -> None:
-        """Run an accepted step, as often as it asks to be repeated unless something happens, and tell what came of it."""
+        """Run an accepted step, as often as it asks unless something happens, and tell what came of it."""
         start_s = self._clock.now_s()
         num_runs, happened = 0, False
         while num_runs < step.repeat and not happened:
@@ -277,7 +277,7 @@ class LlmEngine:
             return self._stepper.run(step)
         except Exception as error:
             if _hopeless(error):
-                raise EngineError(f"engine: a step failed and nothing can run after it ({_sentence(error)}).") from error
+                raise EngineError(f"engine: a step failed, nothing can run after it ({_sentence(error)}).") from error
             log.exception("a step of %d pieces failed", len(step.pieces))
             why = f"the model failed on this step ({_sentence(error)})"
             return Outputs(items=[Output(id=piece.request, finish="error", why=why) for piece in step.pieces])

@@ -1,4 +1,4 @@
-"""Structured output: JSON schemas become matchers that say which tokens may come next (with the library `llguidance`)."""
+"""Structured output: JSON schemas become matchers that say which tokens may come next (with `llguidance`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headway.engines.llm.plan import Matcher
 
 ANY_OBJECT = '{"type": "object"}'
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""One line with single spaces: where any white space may follow, a weak model can write it until its tokens are used up."""
+"""One line with single spaces: where any white space may follow, a weak model can write it until its end."""
 KEPT = 64
 """So many compiled schemas are kept, the most recently used."""
 
@@ -116,7 +116,10 @@ class Grammars:
 
         if self._tokenizer is None:
             self._tokenizer = self._load_tokenizer()
-        grammar = LLMatcher.grammar_from_json_schema(_unabridged(schema), defaults=LAYOUT)
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(_unabridged(schema), defaults=LAYOUT)
+        except ValueError as error:
+            raise ConfigError(f"response_format: the JSON schema must be usable ({error}).") from error
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             raise ConfigError(f"response_format: the JSON schema must be usable ({matcher.get_error()}).")

@@ -30,7 +30,7 @@ class BlockHasher:
 
     def __init__(self, block_size: int, key: bytes = b"") -> None:
         self.block_size = block_size
-        self._fresh = blake2b(digest_size=HASH_BYTES, key=key).copy  # keyed once: that is half of the work for one block
+        self._fresh = blake2b(digest_size=HASH_BYTES, key=key).copy  # keyed once: half of the work for a block
         self._pack = Struct(f"<{block_size}i").pack
         self._roots: dict[str, bytes] = {}
 

@@ -1,7 +1,7 @@
 """How the rows of a step lie: which request is which row, and which rows are due a token.
 
-The common step of a busy engine (the same requests as in the step before, one token each) is laid out without looking at
-any of them.
+The common step of a busy engine (the same requests as in the step before, one token each) is laid out without looking
+at any of them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Layout:
 
     def again(self, step: Step) -> bool:
         """Lay out the next step if it is like this one, every request one token further on; says whether it is."""
-        if not step.pieces or step.pieces != self._alike:  # this compares identities: a decode's piece is always the same
+        # Comparing takes next to nothing: the piece of a decode is always the same object.
+        if not step.pieces or step.pieces != self._alike:
             return False
         self._starts = self._starts + 1
         self.rows = Columns(self.rows.slots, self._starts, self.rows.tokens)

@@ -78,7 +78,7 @@ class Submit(Message, frozen=True, kw_only=True):
 
 
 class Cancel(Message, frozen=True, kw_only=True):
-    """To the engine: stop `id`. `reason` is ``"stop"`` (a stop string was found) or ``"cancelled"`` (nobody listens)."""
+    """To the engine: stop `id`, because of ``"stop"`` (a stop string was found) or ``"cancelled"`` (nobody listens)."""
 
     id: Id
     reason: str = "cancelled"
@@ -126,8 +126,8 @@ class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """News of one request: new tokens, and why it ended if it did.
 
     `finish` is ``""`` while it goes on, else ``"stop"``, ``"length"``, ``"cancelled"``, ``"rejected"`` or
-    ``"error"``; the last two come with `why`. With the first token come `cached_tokens` and `queue_s`, the time from the
-    engine's receipt of the request to its first step.
+    ``"error"``; the last two come with `why`. With the first token come `cached_tokens` and `queue_s`, the time from
+    the engine's receipt of the request to its first step.
     """
 
     id: Id
@@ -142,8 +142,8 @@ class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Outputs(Message, frozen=True, kw_only=True, omit_defaults=True):
     """From the engine: what one step gave, all requests together.
 
-    A request is either among `items` or, when it was given exactly one token and there is nothing else to tell, one of `ids`
-    with its token at the same place of `tokens`. So the common case costs no object per request.
+    A request is either among `items` or, when it was given exactly one token and there is nothing else to tell, one of
+    `ids` with its token at the same place of `tokens`. So the common case costs no object per request.
     """
 
     items: list[Output] = []

@@ -92,8 +92,8 @@ class Plan:
     """
 
     __slots__ = (
-        "bias_ids", "bias_values", "counts", "end_ids", "ended", "greedy", "matcher", "num_sampled", "random", "sampling",
-        "why",
+        "bias_ids", "bias_values", "counts", "end_ids", "ended", "greedy", "matcher", "num_sampled", "random",
+        "sampling", "why",
     )  # fmt: skip
 
     def __init__(

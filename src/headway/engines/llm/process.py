@@ -1,8 +1,8 @@
 """The engine process: ``python -m headway.engines.llm.process FD CONFIG``.
 
-`FD` is the number of an inherited socket, the engine's end of the line; `CONFIG` is an `EngineConfig` as JSON. The process
-ends with status 0 when it was drained or the API process is gone, and with 1, after a `Fatal` message, when it cannot go
-on. Ctrl-C is for the API process to act on; SIGTERM means drain.
+`FD` is the number of an inherited socket, the engine's end of the line; `CONFIG` is an `EngineConfig` as JSON. The
+process ends with status 0 when it was drained or the API process is gone, and with 1, after a `Fatal` message, when it
+cannot go on. Ctrl-C is for the API process to act on; SIGTERM means drain.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Choosing the next token of every row of a step, in torch, paying only for what some row asks for.
 
-The order is: the request's own logit bias, penalties (repetition, then frequency and presence), tokens that must not come
-(an end before `min_tokens`, what a grammar excludes), temperature, top_k, top_p, min_p.
+The order is: the request's own logit bias, penalties (repetition, then frequency and presence), tokens that must not
+come (an end before `min_tokens`, what a grammar excludes), temperature, top_k, top_p, min_p.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _uniforms(plans: list[Plan], like: Tensor) -> Tensor:
 
 
 def _logprobs(logits: Tensor, rows: list[int], plans: Sequence[Plan | None], tokens: list[int]) -> list[TokenLogprob]:
-    """Return the log-probabilities of the chosen tokens and of the likeliest; `logits` has only the `rows` that asked."""
+    """Return the log-probabilities of chosen and likeliest tokens; `logits` has only the `rows` that asked."""
     wanted = [plan.sampling.logprobs or 0 for row in rows if (plan := plans[row])]
     logprobs = logits.log_softmax(-1)
     chosen = [tokens[row] for row in rows]

@@ -6,8 +6,8 @@ A frame is four bytes (the length of the rest, big end first) and one tagged mes
     wire = Wire.of_api(api)  # in the API process
     wire = Wire.of_engine(engine)  # in the engine process
 
-`Wire.send` and `Wire.ready` never wait, so an engine can call them between two steps; `Wire.receive` and `Wire.flush` wait
-in the event loop.
+`Wire.send` and `Wire.ready` never wait, so an engine can call them between two steps; `Wire.receive` and `Wire.flush`
+wait in the event loop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The step that a busy instance runs over and over: the same requests, one token each.
 
-A board recognises it by its pieces (the piece of a decode is always the same object, so comparing two such steps costs next
-to nothing) and then need not look every request up again. The outcome is that of the long way.
+A board recognises it by its pieces (the piece of a decode is always the same object, so comparing two such steps costs
+next to nothing) and then need not look every request up again. The outcome is that of the long way.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ class InstanceDraft:
         -------
         int or None
             How many of its tokens are then still to compute, or None (and nothing drafted) when memory is short or as
-            many requests run as can. It may turn out to be more, when starts drafted before this one take the memory of a
-            cached prefix.
+            many requests run as can. It may turn out to be more, when starts drafted before this one take the memory of
+            a cached prefix.
         """
         if self.num_running >= self.instance.max_running:
             return None
