@@ -144,6 +144,11 @@ class ChatMaker:
         greeting = self._from(self.small_talk[0], {}) if self.rng.random() < 0.08 else []
         return system, greeting + self.exchanges()
 
+    def drill(self) -> list[Message]:
+        """Return a conversation in which the user wants a row of words repeated."""
+        ask, answer = self.memory.drill()[0]
+        return [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+
     def conversation(self, num_subjects: int | None = None) -> list[Message]:
         """Return the messages of one conversation.
 

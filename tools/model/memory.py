@@ -79,3 +79,12 @@ class MemoryTalk:
         words = self.rng.choice(options)
         ask = self.grammar.say("repeat", {"x": self.rng.choice([words, f'"{words}"'])})
         return [(as_typed(ask, self.rng, exact=True), capital(words) + ".")]
+
+    def drill(self) -> list[Exchange]:
+        """Return a long row of unrelated words to repeat, from which a model learns to copy at all."""
+        lists = list(self.grammar.lists)
+        words = [self.grammar.draw(self.rng.choice(lists)) for _ in range(self.rng.choice([3, 6, 12, 25, 40]))]
+        words += [self.made_up_name() for _ in range(len(words) // 5)]
+        self.rng.shuffle(words)
+        row = " ".join(words)
+        return [(self.grammar.say("repeat", {"x": row}), row)]

@@ -176,7 +176,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = peak * share
         loss = loss_of(self.model, collate(rows, width))
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -219,11 +219,23 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
     (out / "model.safetensors").chmod(0o644)
 
 
+def tokenizer_of(folder: Path, seed: int) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a run, trained when the folder does not hold it yet."""
+    if folder.exists():
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer = train_tokenizer((plain(one) for one in documents(seed, 30_000)), VOCAB_SIZE)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
 def main() -> None:
     """Make the corpus, train, and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=8_000_000)
+    parser.add_argument(
+        "--steps", type=int, help="end the plan, and the fall of the learning rate, after this many steps"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint and the log")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
@@ -231,9 +243,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.work.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer((plain(one) for one in documents(args.seed, 30_000)), VOCAB_SIZE)
+    tokenizer = tokenizer_of(args.work / "tokenizer", args.seed)
     model = new_model(tokenizer)
     plan = make_plan(tokenizer, args.seed, args.tokens)
+    plan = Plan(plan.steps[: args.steps], plan.validation)
     print(f"{model.num_parameters():,} parameters, {len(plan.steps):,} steps", flush=True)
     Run(model, plan, args.work).go()
     save(model, tokenizer, args.out)
