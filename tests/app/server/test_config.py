@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headway.app.server import SLO_CLASSES, ServerConfig, keys_of
+from headway.app.server.record import AccessLog
 from headway.core.errors import ConfigError
 from headway.core.slo import SloClass
 from headway.engines.llm.config import EngineConfig
@@ -47,6 +48,11 @@ def test_a_key_file_that_guards_nothing_is_an_error(tmp_path: Path) -> None:
     path.write_text("# nothing\n")
     with pytest.raises(ConfigError, match="a key per line"):
         keys_of(config, {})
+
+
+def test_an_access_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="access_log must be writable"):
+        AccessLog(str(tmp_path / "nowhere" / "log"))
 
 
 def test_the_configuration_loads_no_libraries() -> None:

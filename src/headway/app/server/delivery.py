@@ -56,12 +56,12 @@ class Delivery(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer; errors found before the first byte are raised as `ApiError`."""
         service, count, mailbox = self._service, self._order.num_outputs, Mailbox()
+        generation = Generation(self._order, service.engine, self._tokenizer, mailbox, self._meter)
         service.gate.enter(count)
         service.mailboxes.add(mailbox)
         timeout_s = service.config.request_timeout_s
         timer = asyncio.get_running_loop().call_later(timeout_s, mailbox.fail, timed_out(timeout_s))
         watch = asyncio.create_task(_watch(receive, mailbox))
-        generation = Generation(self._order, service.engine, self._tokenizer, mailbox, self._meter)
         try:
             with contextlib.suppress(ClientGone), generation:
                 await (self._stream if self._order.stream else self._whole)(generation, send)

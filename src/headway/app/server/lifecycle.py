@@ -27,6 +27,8 @@ from headway.engines.llm.messages import Ready
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections, so that they close first and none sends into a closing one."""
 LAST_WORDS_S = 2.0
 """How long streams may take to say that they were cut off, and the engine to end by itself."""
 
@@ -178,6 +180,7 @@ def _http_config(app: ASGIApp) -> uvicorn.Config:
         lifespan="off",
         ws="none",
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
     )
 

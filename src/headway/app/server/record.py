@@ -10,6 +10,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
+from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 
 
@@ -78,7 +79,7 @@ class AccessLog:
         if where == "-":
             self._file = sys.stderr.buffer
         elif where:
-            self._file = Path(where).open("ab")  # noqa: SIM115 (open as long as the server)
+            self._file = _appended(Path(where))
 
     def write(self, record: Record) -> None:
         """Write one line."""
@@ -90,6 +91,13 @@ class AccessLog:
         """Close the file, if it is our own."""
         if self._file is not None and self._own:
             self._file.close()
+
+
+def _appended(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise ConfigError(f"server: access_log must be writable, got {path} ({error.strerror}).") from error
 
 
 def now_s() -> Seconds:
