@@ -44,6 +44,7 @@ def run(entrant: Entrant, python: str, verb: str, spec: Spec, verbose: bool = Fa
             env=environment(spec.threads), cwd=folder,
         )  # fmt: skip
         assert process.stdin is not None
+        noise = NoiseWatch()
         with MemoryWatch(process.pid) as memory:
             process.stdin.write(spec.to_json())
             process.stdin.close()
@@ -54,12 +55,32 @@ def run(entrant: Entrant, python: str, verb: str, spec: Spec, verbose: bool = Fa
             print(said.read()[-4000:], file=sys.stderr)
             said.seek(0)
             raise LapFailed(_last_words(said.read(), code))
-    return {**found, "peak_rss_bytes": memory.peak_bytes}
+        return {**found, "peak_rss_bytes": memory.peak_bytes, "others_busy_frac": noise.others_busy_frac()}
 
 
 def _last_words(text: str, code: int) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"exit {code}: {lines[-1][:300] if lines else 'without a word'}"
+
+
+class NoiseWatch:
+    """Tells what share of the processors other work takes while a contender runs; the benchmark is only as good."""
+
+    def __init__(self) -> None:
+        self._begin = self._now()
+
+    def others_busy_frac(self) -> float:
+        """Return the share since the beginning; call it when the contender's process has ended."""
+        busy, idle, own = (now - then for now, then in zip(self._now(), self._begin, strict=True))
+        return max(0.0, busy - own) / max(busy + idle, 1e-9)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Return processor seconds: all that were busy, all that were idle, and those of ended children."""
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        per_s, children = os.sysconf("SC_CLK_TCK"), os.times()
+        idle = ticks[3] + ticks[4]
+        return (sum(ticks) - idle) / per_s, idle / per_s, children.children_user + children.children_system
 
 
 class MemoryWatch:

@@ -29,6 +29,7 @@ def facts(threads: int) -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGESIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "load_before": os.getloadavg()[0],
+        "commit": _commit(),
     }
 
 
@@ -39,6 +40,17 @@ def limits(python: str, threads: int, env: dict[str, str]) -> dict[str, float]:
     ).stdout
     found: dict[str, float] = json.loads(out.splitlines()[-1])
     return found
+
+
+def _commit() -> str:
+    """Return the commit that is measured, with a ``+`` where files differ from it; empty outside of a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, text=True, capture_output=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], check=True, text=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout else "")
 
 
 def _cpuinfo() -> dict[str, str]:

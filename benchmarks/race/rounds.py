@@ -23,6 +23,8 @@ class Record:
         Why it is not (or no longer) in the race; empty while it is.
     rounds : list of dict
         Samples of tokens per second by point, one entry per round.
+    others_busy_frac : list of float
+        Share of the processors that other work took meanwhile, one entry per round.
     """
 
     entrant: Entrant
@@ -30,12 +32,14 @@ class Record:
     version: str = ""
     load_s: float = 0.0
     peak_rss_bytes: int = 0
+    others_busy_frac: list[float] = field(default_factory=list)
     rounds: list[dict[str, list[float]]] = field(default_factory=list)
 
     def take(self, found: dict[str, Any]) -> None:
         """Add a round."""
         self.version, self.load_s = found["version"], found["load_s"]
         self.peak_rss_bytes = max(self.peak_rss_bytes, found["peak_rss_bytes"])
+        self.others_busy_frac.append(found["others_busy_frac"])
         self.rounds.append(found["tokens_per_s"])
 
 
@@ -50,7 +54,9 @@ def race(entrants: list[Entrant], pythons: dict[str, str], spec: Spec, num_round
             record.why_out = f"skipped: {record.entrant.module} is not installed in {python}. Try: {record.entrant.pip}"
             _say(f"{record.entrant.name}: {record.why_out}")
     for number in range(num_rounds):
-        for record in records:
+        turn = number % len(records)
+        # Nobody always goes first: whoever follows a hot or a cold neighbour changes from round to round.
+        for record in records[turn:] + records[:turn]:
             if not record.why_out:
                 _say(f"round {number + 1} of {num_rounds}: {record.entrant.name}")
                 _attempt(record, pythons[record.entrant.peer], "measure", replace(spec, round=number), verbose)

@@ -30,6 +30,7 @@ def summary(record: Record) -> dict[str, Any]:
         "version": record.version,
         "load_s": record.load_s,
         "peak_rss_bytes": record.peak_rss_bytes,
+        "others_busy_frac": max(record.others_busy_frac),
         "tokens_per_s": {point: _spread(_all_samples(record, point)) for point in _points(record)},
     }
     return {**found, "out": record.why_out} if record.why_out else found
@@ -45,9 +46,10 @@ def ratio(one: Record, other: Record, point: str) -> float | None:
 
 
 def ratios(records: list[Record]) -> dict[str, Board]:
-    """Relate every Headway contender to every other contender, point by point."""
+    """Relate every Headway contender to every peer, point by point."""
     own = [record for record in records if record.entrant.peer == "headway"]
-    return {a.entrant.name: {b.entrant.name: _ratio_row(a, b) for b in records if b is not a and b.rounds} for a in own}
+    peers = [record for record in records if record.entrant.peer != "headway"]
+    return {a.entrant.name: {b.entrant.name: _ratio_row(a, b) for b in peers if b.rounds} for a in own}
 
 
 def roofline_fracs(records: list[Record], roofline: Board) -> Board:
@@ -63,19 +65,25 @@ def roofline_fracs(records: list[Record], roofline: Board) -> Board:
 
 
 def bars(between: dict[str, Board], fracs: Board) -> list[dict[str, Any]]:
-    """Hold the figures against what is promised; a bar nobody measured is left out."""
-    found = []
-    for who, others, points, need in BARS:
-        for point in points:
-            got = [
-                fracs.get(who, {}).get(point) if o == "roofline" else between.get(who, {}).get(o, {}).get(point)
-                for o in others
-            ]
-            known = [value for value in got if value is not None]
-            if known:
-                found.append({"who": who, "against": " and ".join(others), "point": point, "need": need,
-                              "got": min(known), "met": min(known) >= need})  # fmt: skip
-    return found
+    """Hold the figures against what is promised; without one of the others, a bar that is not missed stays open."""
+    return [
+        verdict
+        for who, others, points, need in BARS
+        for point in points
+        if (verdict := _verdict(who, others, point, need, between, fracs))
+    ]
+
+
+def _verdict(
+    who: str, others: tuple[str, ...], point: str, need: float, between: dict[str, Board], fracs: Board
+) -> dict[str, Any] | None:
+    against = {**between.get(who, {}), "roofline": fracs.get(who, {})}
+    got = {other: against[other][point] for other in others if point in against.get(other, {})}
+    if not got:
+        return None
+    least = min(got.values())
+    met = False if least < need else True if len(got) == len(others) else None
+    return {"who": who, "against": list(others), "point": point, "need": need, "got": least, "met": met}
 
 
 def _ratio_row(one: Record, other: Record) -> dict[str, float]:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+QUIET_FRAC = 0.05
+
 
 def show(report: dict[str, Any], console: Console) -> None:
     """Print speeds, ratios and bars."""
@@ -16,10 +18,16 @@ def show(report: dict[str, Any], console: Console) -> None:
     if any(report["ratios"].values()):
         console.print(_ratios(report))
     for bar in report["bars"]:
-        word = "[green]met[/]" if bar["met"] else "[red]missed[/]"
-        console.print(
-            f"{word} {bar['who']} / {bar['against']} at {bar['point']}: {bar['got']:.2f}, promised {bar['need']}"
-        )
+        console.print(_verdict(bar))
+    noise = max((found.get("others_busy_frac", 0.0) for found in report["contenders"].values()), default=0.0)
+    if noise > QUIET_FRAC:
+        console.print(f"[yellow]Other work took up to {noise:.0%} of the processors: trust the ratios at most.[/]")
+
+
+def _verdict(bar: dict[str, Any]) -> str:
+    word = {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]open[/] (a peer is missing)"}[bar["met"]]
+    against = " and ".join(bar["against"])
+    return f"{word} {bar['who']} / {against} at {bar['point']}: {bar['got']:.2f}, promised {bar['need']}"
 
 
 def _speeds(report: dict[str, Any]) -> Table:
