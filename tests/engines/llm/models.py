@@ -29,13 +29,29 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """By short name: the configuration class in `transformers`, and what differs from `COMMON`."""
 
+RARER: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma": ("GemmaConfig", {"num_key_value_heads": 1}),
+    "gpt-neox": ("GPTNeoXConfig", {}),
+    "stablelm": ("StableLmConfig", {"partial_rotary_factor": 0.5}),
+    "granite": ("GraniteConfig", {"residual_multiplier": 0.5, "logits_scaling": 3.0, "embedding_multiplier": 2.0}),
+    "smollm3": ("SmolLM3Config", {"num_hidden_layers": 4}),
+    "olmo3": ("Olmo3Config", {"sliding_window": 20}),
+    "deepseek-v3": (
+        "DeepseekV3Config",
+        {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "moe_intermediate_size": 32,
+         "q_lora_rank": 32, "kv_lora_rank": 32, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16,
+         "first_k_dense_replace": 1, "num_key_value_heads": 4, "head_dim": 8},
+    ),
+}  # fmt: skip
+"""Shapes whose layers no fused kernel knows, or that keep other things per token than most."""
+
 
 def make_model(name: str, seed: int = 0, **settings: Any) -> Any:
     """Make a tiny random model in float32."""
     import torch
     import transformers
 
-    class_name, changes = SHAPES[name]
+    class_name, changes = (SHAPES | RARER)[name]
     config = getattr(transformers, class_name)(**COMMON | changes | settings)
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from engines.llm.driving import Track, assert_same, greedy, make_runner, own_logits, random_tokens, step
-from engines.llm.models import SHAPES, save_model
+from engines.llm.models import RARER, SHAPES, save_model
 from headway.engines.llm.rows import Columns, Row
 from headway.engines.llm.runner import Runner
 
-FUSED = {"llama", "llama-tied", "qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3"}
+NAMES = [*SHAPES, *(pytest.param(name, marks=pytest.mark.slow) for name in RARER)]
+FUSED = {"gemma", "llama", "llama-tied", "qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3"}
 
 Loaded = tuple[Any, Runner]
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=NAMES)
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp(request.param)
     model = save_model(request.param, folder)
@@ -145,7 +146,7 @@ def test_tokens_that_are_appended_are_the_next_to_be_computed(llama: Loaded) -> 
     torch.testing.assert_close(logits, own_logits(model, tokens)[-1].expand(2, -1), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+@pytest.mark.parametrize("name", ["qwen2", "gemma3", "mixtral", "gemma", "stablelm", "deepseek-v3"])
 def test_all_kernels_give_the_same(name: str, tmp_path: Path) -> None:
     model = save_model(name, tmp_path)
     runner = make_runner(tmp_path, native=True)

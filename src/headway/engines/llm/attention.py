@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 NAME = "headway"
 """The name our attention has among the attention implementations of `transformers`."""
 
+MAX_WIDTH = 256
+"""The widest head that the compiled kernels take."""
+
 POOLS = "headway_pools"
 """The attribute of an attention module that leads to the KV memory."""
 
@@ -30,28 +33,37 @@ class KvShape:
 
     @property
     def width(self) -> int:
-        """Width of a pool's heads: keys and values lie in pools of one shape, the narrower padded with zeros."""
-        return max(self.key_dim, self.value_dim)
+        """Width of a pool's heads: keys and values lie in pools of one shape, padded with zeros to a multiple of 16."""
+        return -(-max(self.key_dim, self.value_dim) // 16) * 16
+
+    @property
+    def unpadded(self) -> bool:
+        """Whether keys and values fill the pool's heads, and every kernel takes those."""
+        return self.key_dim == self.value_dim == self.width <= MAX_WIDTH
 
 
 @dataclass
 class KvPools:
-    """The paged memory of keys and values: one pair of tensors `[blocks, kv_heads, block_size, width]` per layer."""
+    """The paged memory of keys and values: one pair of tensors `[blocks, kv_heads, block_size, width]` per layer.
+
+    Parameters
+    ----------
+    kernels : Kernels
+        Who writes and reads it.
+    wide_kernels : Kernels
+        Who does so where heads are wider than `MAX_WIDTH`.
+    """
 
     kernels: Kernels
+    wide_kernels: Kernels
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
 
-    @classmethod
-    def allocate(
-        cls, kernels: Kernels, shapes: list[KvShape], num_blocks: int, block_size: int, like: torch.Tensor
-    ) -> KvPools:
-        """Take the memory, in the type and on the device of `like`."""
-        pools = cls(kernels)
+    def allocate(self, shapes: list[KvShape], num_blocks: int, block_size: int, like: torch.Tensor) -> None:
+        """Take the memory for all layers, in the type and on the device of `like`."""
         for shape in shapes:
-            for side in (pools.keys, pools.values):
+            for side in (self.keys, self.values):
                 side.append(like.new_empty(num_blocks, shape.num_kv_heads, block_size, shape.width))
-        return pools
 
     def attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float, sliding_window: int, softcap: float
@@ -61,18 +73,20 @@ class KvPools:
         assert step.segment is not None
         batch, keys, values = step.segment.batch, self.keys[layer], self.values[layer]
         width, value_dim = keys.shape[-1], v.shape[-1]
-        q, k, v = _widened(q, width), _widened(k, width), _widened(v, width)
-        self.kernels.write_kv(k, v, keys, values, batch.slots)
-        out = self.kernels.paged_attention(q, keys, values, batch, scale, sliding_window, softcap)
+        kernels = self.kernels if width <= MAX_WIDTH else self.wide_kernels
+        kernels.write_kv(_fitted(k, width), _fitted(v, width), keys, values, batch.slots)
+        out = kernels.paged_attention(_fitted(q, width), keys, values, batch, scale, sliding_window, softcap)
         return out if value_dim == width else out[..., :value_dim]
 
 
-def _widened(x: Tensor, width: int) -> Tensor:
-    if x.shape[-1] == width:
-        return x
-    from torch.nn import functional
+def _fitted(x: Tensor, width: int) -> Tensor:
+    """Widen heads `[tokens, heads, dim]` with zeros, and lay the heads of a token side by side."""
+    import torch
 
-    return functional.pad(x, (0, width - x.shape[-1]))
+    if x.shape[-1] != width:
+        return torch.nn.functional.pad(x, (0, width - x.shape[-1])).contiguous()
+    # A clone, since `contiguous` leaves odd strides where there is a single head.
+    return x if x.stride()[1:] == (width, 1) else x.clone(memory_format=torch.contiguous_format)
 
 
 def attention(

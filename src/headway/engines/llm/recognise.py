@@ -47,7 +47,7 @@ def recognise(layer: nn.Module, attending: Attending) -> DecoderLayer | None:
     rule = rules.pop()
     if not (qkv and output and gate_up and down) or activation is None or rules or rule is None:
         return None
-    if attending.kv.key_dim != attending.kv.value_dim or not _heads_agree(own, attending.kv.key_dim):
+    if not attending.kv.unpadded or not _heads_agree(own, attending.kv.key_dim):
         return None
     norm_of = _norm_weights(parts, own)
     return DecoderLayer(
