@@ -19,7 +19,7 @@ from headway.engines.llm.plan import Plan
 
 def greedy(logits: Tensor) -> list[int]:
     """Return the likeliest token of every row of float32 `[rows, vocab]`; the first of equals."""
-    return logits.argmax(-1).tolist()  # type: ignore[no-any-return]
+    return logits.argmax(-1).tolist()
 
 
 def sample(logits: Tensor, plans: Sequence[Plan | None]) -> tuple[list[int], list[TokenLogprob | None]]:
@@ -131,7 +131,7 @@ def _choose(logits: Tensor, plans: Sequence[Plan | None]) -> list[int]:
         tokens[free] = _draw_free(logits, free, [plan for row in free if (plan := plans[row])])
     if ranked:
         tokens[ranked] = _draw_ranked(logits, ranked, [plan for row in ranked if (plan := plans[row])])
-    return tokens.tolist()  # type: ignore[no-any-return]
+    return tokens.tolist()
 
 
 def _draw_free(logits: Tensor, rows: list[int], plans: list[Plan]) -> Tensor:

@@ -249,8 +249,8 @@ class ServingBoard:
             end = state.computed_tokens + piece.tokens
             if piece.tokens < 1 or end > state.known_tokens:
                 return f"{piece.request} has {state.left_tokens} tokens left, {piece.tokens} asked for"
-            if later and (end != state.known_tokens or piece.layers is not None):
-                return "only steps whose every piece yields a token can be repeated"
+            if later and (end != state.known_tokens or piece.tokens > 1 or piece.layers is not None):
+                return "only steps of single tokens, each followed by another, can be repeated"
             if end + later > state.kv_tokens:
                 growth.append((state, -(-(end + later - state.kv_tokens) // block_size)))
             if (piece.layers is not None or state.layers_done) and (why := self._bad_layers(instance, state, piece)):
