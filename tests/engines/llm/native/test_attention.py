@@ -103,3 +103,18 @@ def test_an_unsupported_head_is_one_clear_error(native: Kernels, head_dim: int) 
     batch = RaggedBatch.build([1], [1], [[0]], 8)
     with pytest.raises(RuntimeError, match=f"multiple of 16 in 16..256 - got {head_dim}"):
         native.paged_attention(torch.zeros(1, 1, head_dim), pool, pool, batch, 1.0)
+
+
+@pytest.mark.parametrize("table", [[9], [-1], []])
+def test_a_block_outside_the_pool_is_refused(native: Kernels, table: list[int]) -> None:
+    pool, query = torch.zeros(2, 1, 8, 16), torch.zeros(1, 1, 16)
+    one, none = torch.tensor([0, 1], dtype=torch.int32), torch.zeros(1, dtype=torch.int64)
+    batch = RaggedBatch(one, one[1:], torch.tensor([table], dtype=torch.int32), none)
+    with pytest.raises(RuntimeError, match="inside the pool"):
+        native.paged_attention(query, pool, pool, batch, 1.0)
+
+
+def test_a_slot_outside_the_pool_is_refused(native: Kernels) -> None:
+    pool, row = torch.zeros(2, 1, 8, 16), torch.zeros(1, 1, 16)
+    with pytest.raises(RuntimeError, match="inside the pool"):
+        native.write_kv(row, row, pool, pool, torch.tensor([16]))

@@ -23,19 +23,19 @@ def _layer(own: Kernels, kind: WeightKind, dtype: torch.dtype, mlp: int = 160, *
     dice = torch.Generator().manual_seed(3)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=dice) * shape[-1] ** -0.5
+        return torch.randn(*shape, generator=dice).mul(shape[-1] ** -0.5)
 
     def packed(*shape: int) -> Any:
         return own.pack(draw(*shape).to(dtype), kind)
 
-    names = {name: draw(size).to(dtype) for name, size in changes.pop("vectors", {}).items()}
+    changes |= {name: draw(size).to(dtype) for name, size in changes.pop("vectors", {}).items()}
     layer = DecoderLayer(
         input_norm=(1 + draw(HIDDEN)).to(dtype), post_attention_norm=(1 + draw(HIDDEN)).to(dtype),
         qkv=packed((HEADS + 2 * KV_HEADS) * DIM, HIDDEN), output=packed(HIDDEN, HEADS * DIM),
         gate_up=packed(2 * mlp, HIDDEN), down=packed(HIDDEN, mlp),
         num_heads=HEADS, num_kv_heads=KV_HEADS, head_dim=DIM, scale=DIM**-0.5, eps=1e-6,
     )  # fmt: skip
-    return replace(layer, **names, **changes)
+    return replace(layer, **changes)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {

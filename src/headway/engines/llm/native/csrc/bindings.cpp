@@ -194,6 +194,7 @@ void write_kv(const Tensor& k, const Tensor& v, const Tensor& k_pool, const Tens
   const int64_t *slot = indices<int64_t>(slots, "write_kv"), head_dim = k.size(2);
   TORCH_CHECK(slots.numel() == k.size(0), "write_kv - one slot per token - got ", slots.numel(), " for ", k.size(0),
               " tokens - pass the slots of this batch");
+  check_slots(slot, slots.numel(), k_pool);
   with_type(k, "write_kv", [&]<class T>(T) {
     const Pool<T> keys = pool<T>(k_pool, k.size(1), head_dim), values = pool<T>(v_pool, k.size(1), head_dim);
     const T *from_k = heads<T>(k, "write_kv"), *from_v = heads<T>(v, "write_kv");
@@ -213,6 +214,7 @@ Tensor paged_attention(const Tensor& q, const Tensor& k_pool, const Tensor& v_po
   const AttentionShape shape{q.size(1), k_pool.size(1), q.size(2), float(scale), sliding_window, float(softcap)};
   check_shape(shape);
   const Ragged batch = ragged(query_starts, context_lens, block_tables, q.size(0));
+  check_places(batch, k_pool);
   Tensor out = at::empty(q.sizes(), q.options());
   with_type(q, "paged_attention", [&]<class T>(T) {
     const Attention<T> a{heads<T>(q, "paged_attention"), q.stride(0), pool<T>(k_pool, shape.num_kv_heads, shape.head_dim),
@@ -283,6 +285,12 @@ Tensor run_layers(const Tensor& hidden, const std::vector<std::shared_ptr<LayerW
   const Tensor c = angles(cos, count, shape.head_dim), s = angles(sin, count, shape.head_dim);
   const StepTokens tokens{count, c.data_ptr<float>(), s.data_ptr<float>(), c.size(1),
                           indices<int64_t>(slots, "decoder_layers"), ragged(query_starts, context_lens, block_tables, count)};
+  for (const auto& pools : {k_pools, v_pools}) {
+    for (const Tensor& p : pools) {
+      TORCH_CHECK(p.sizes() == k_pools[0].sizes(), "decoder_layers - all pools must have one shape - got ", p.sizes(),
+                  " and ", k_pools[0].sizes(), " - allocate them alike");
+    }
+  }
   std::vector<const LayerWeights*> weights;
   for (const auto& layer : layers) {
     TORCH_CHECK(layer->qkv->num_outputs == layers[0]->qkv->num_outputs &&
@@ -292,11 +300,13 @@ Tensor run_layers(const Tensor& hidden, const std::vector<std::shared_ptr<LayerW
     weights.push_back(layer.get());
   }
   with_type(hidden, "decoder_layers", [&]<class T>(T) {
-    std::vector<LayerPools<T>> pools;
+    std::vector<LayerPools<T>> pools;  // checked before the places within them are
     for (size_t i = 0; i < layers.size(); ++i) {
       pools.push_back({pool<T>(k_pools[i], shape.num_kv_heads, shape.head_dim),
                        pool<T>(v_pools[i], shape.num_kv_heads, shape.head_dim)});
     }
+    check_places(tokens.batch, k_pools[0]);
+    check_slots(tokens.slots, count, k_pools[0]);
     decoder_layers<T>(weights, pools, tokens, data<T>(out), at::get_num_threads());
   });
   return out;

@@ -77,4 +77,26 @@ inline Ragged ragged(const at::Tensor& query_starts, const at::Tensor& context_l
           block_tables.size(1)};
 }
 
+// A wrong block would read or write foreign memory, so every place is looked at before anything runs.
+inline void check_places(const Ragged& batch, const at::Tensor& pool) {
+  const int64_t num_blocks = pool.size(0), block_size = pool.size(2);
+  for (int64_t s = 0; s < batch.num_sequences; ++s) {
+    const int64_t num_new = batch.query_starts[s + 1] - batch.query_starts[s], context = batch.context_lens[s];
+    const int64_t used = (context + block_size - 1) / block_size;
+    TORCH_CHECK(num_new >= 0 && num_new <= context && used <= batch.table_stride,
+                "batch - a sequence must have its new tokens and all its blocks inside the pool - got ", num_new,
+                " new of ", context, " tokens in ", batch.table_stride, " blocks - build it with RaggedBatch.build");
+    const int32_t* table = batch.block_tables + s * batch.table_stride;
+    const bool inside = std::all_of(table, table + used, [&](int32_t b) { return b >= 0 && b < num_blocks; });
+    TORCH_CHECK(inside, "batch - blocks must lie inside the pool of ", num_blocks, " - got one outside for sequence ", s,
+                " - pass the block tables of this pool");
+  }
+}
+
+inline void check_slots(const int64_t* slots, int64_t count, const at::Tensor& pool) {
+  const int64_t end = pool.size(0) * pool.size(2);
+  TORCH_CHECK(std::all_of(slots, slots + count, [&](int64_t s) { return s < end; }),
+              "write_kv - slots must lie inside the pool of ", end, " - got a larger one - pass the slots of this pool");
+}
+
 }  // namespace headway
