@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 
 class LoraWeights:
-    """One adapter's share in one linear: `a [rank, inputs]` and `b [outputs, rank]`, scaling included."""
+    """One adapter's share in one linear, packed: `a [rank, inputs]` and `b [outputs, rank]`, scaling included."""
 
-    __slots__ = ("a", "b")
+    __slots__ = ("_a", "_b", "_kernels")
 
-    def __init__(self, a: Tensor, b: Tensor) -> None:
-        self.a = a
-        self.b = b
+    def __init__(self, kernels: Kernels, a: Tensor, b: Tensor) -> None:
+        self._kernels = kernels
+        self._a = kernels.pack(a)
+        self._b = kernels.pack(b)
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return what the adapter makes of `x [tokens, inputs]`: `[tokens, outputs]`."""
+        return self._kernels.linear(self._kernels.linear(x, self._a), self._b)
 
 
 def add_adapters(out: Tensor, x: Tensor, adapters: dict[int, LoraWeights], groups: Sequence[Group]) -> None:
@@ -32,12 +37,14 @@ def add_adapters(out: Tensor, x: Tensor, adapters: dict[int, LoraWeights], group
         lora = adapters.get(group.adapter)
         if lora is None:
             continue
+        if len(group.tokens) == len(rows):
+            sums.add_(lora.of(rows))
+            continue
         if int(group.tokens[-1]) >= len(rows):
             raise EngineError(
-                "engine: a LoRA adapter must sit where all tokens pass, but this linear sees some. Merge it."
+                "engine: a LoRA adapter must sit where all tokens pass, but this linear sees only some. Merge it."
             )
-        picked = rows.index_select(0, group.tokens)
-        delta = nn.functional.linear(nn.functional.linear(picked, lora.a), lora.b)
+        delta = lora.of(rows.index_select(0, group.tokens))
         sums.index_add_(0, group.tokens, delta.to(sums.dtype))
 
 

@@ -99,7 +99,7 @@ def _scaled(name: str, module: str, pair: dict[str, Tensor], settings: Any, mode
     alpha = _by_pattern(settings.alpha_pattern, module, settings.lora_alpha)
     scale = alpha / (rank**0.5 if settings.use_rslora else rank)
     like = next(model.parameters())
-    return LoraWeights(pair["A"].to(like), (pair["B"].float() * scale).to(like))
+    return LoraWeights(linear.product.kernels, pair["A"].to(like), (pair["B"].float() * scale).to(like))
 
 
 def _by_pattern(pattern: Mapping[str, Any] | None, module: str, default: Any) -> Any:

@@ -58,6 +58,13 @@ def pack_model(model: Any, kernels: Kernels, kind: WeightKind | None) -> None:
     # Linears are left out of the list of parents: it would keep their weights alive.
     for parent in [module for module in model.modules() if not _is_linear(module)]:
         _pack_children(parent, kernels, kind)
+    _let_go_of_the_file(model)
+
+
+def _let_go_of_the_file(model: nn.Module) -> None:
+    """Copy what is left unpacked: a single view of the mapped checkpoint would keep all of it in memory."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _pack_children(parent: nn.Module, kernels: Kernels, kind: WeightKind | None) -> None:
