@@ -9,8 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from headway.engines.llm.nucleus import cut_wide
+
 BLOCK = 512
-FIRST_WIDTH = 256
+WIDTH = 256
+"""So many candidates per row are looked at first; they nearly always suffice, and finding them is cheap."""
+
 BELOW_ONE = 1 - 2**-53
 
 
@@ -63,15 +67,17 @@ def draw_likeliest(logits: Tensor, uniforms: Tensor, top_k: Tensor, top_p: Tenso
         float32 `[rows]`; minus infinity switches it off.
     """
     vocab = logits.shape[1]
-    limited = top_k < vocab
-    width = min(vocab, max(FIRST_WIDTH, int(top_k[limited].max()) + 1 if limited.any() else 0))
-    total = torch.logsumexp(logits, -1) if not limited.all() else logits.new_zeros(len(logits))
-    while True:
-        best, ids = logits.topk(width)
-        cut = _cut(best, total, top_k, top_p, log_min_p)
-        if width == vocab or bool((best[:, -1] < cut).all()):
-            return _draw_above(best, ids, cut, uniforms)
-        width = min(vocab, 8 * width)
+    width = min(vocab, WIDTH)
+    best, ids = logits.topk(width)
+    total = torch.logsumexp(logits, -1) if bool((top_k >= width).any()) else logits.new_zeros(len(logits))
+    cut = _cut(best, total, top_k, top_p, log_min_p)
+    tokens = _draw_above(best, ids, cut, uniforms)
+    if width < vocab:
+        wide = (best[:, -1] >= cut).nonzero()[:, 0]
+        if len(wide):
+            kept = cut_wide(logits[wide], top_k[wide], top_p[wide], log_min_p[wide])
+            tokens[wide] = draw(kept, uniforms[wide])
+    return tokens
 
 
 def _cut(best: Tensor, total: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: Tensor) -> Tensor:

@@ -57,3 +57,8 @@ class Live:
         self.watch_tokens = request.prompt_tokens + 1
         self.ended = False
         self.state: RequestState | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether sampling has found that nothing can follow."""
+        return self.plan is not None and bool(self.plan.ended)

@@ -130,7 +130,7 @@ class Stepper:
         if not layout.stop_ids.isdisjoint(tokens):
             found += [index for index, token in enumerate(tokens) if token in layout.stop_ids]
         if logprobs is not None:
-            found += layout.planned
+            found += [i for i in layout.planned if logprobs[i] is not None or layout.due[i].has_ended]
         return sorted(set(found))
 
     def _watch(self, live: Live, state: RequestState) -> None:
