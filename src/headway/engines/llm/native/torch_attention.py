@@ -27,7 +27,7 @@ def paged_attention(
         if len(sequences) == 0:
             continue
         num_new = int(lens[sequences[0]])
-        rows = starts[sequences].unsqueeze(1) + torch.arange(num_new)
+        rows = starts[sequences].unsqueeze(1) + torch.arange(num_new, device=q.device)
         keys, values = (_gather(pool, batch, sequences) for pool in (k_pool, v_pool))
         visible = _visible(contexts[sequences], num_new, keys.shape[2], sliding_window)
         out[rows] = _attend(q[rows], keys, values, visible, scale, softcap)
@@ -41,14 +41,14 @@ def _gather(pool: Tensor, batch: RaggedBatch, sequences: Tensor) -> Tensor:
     blocks = pool[batch.block_tables[sequences, :num_blocks].long().clamp(0, len(pool) - 1)]
     keys = blocks.transpose(1, 2).flatten(2, 3)[:, :, :longest]
     # A padded key is hidden by the mask, but 0 * NaN is NaN: what nobody wrote yet must not be read.
-    written = torch.arange(longest) < batch.context_lens[sequences].unsqueeze(1)
+    written = torch.arange(longest, device=pool.device) < batch.context_lens[sequences].unsqueeze(1)
     return keys if bool(written.all()) else torch.where(written[:, None, :, None], keys, keys.new_zeros(()))
 
 
 def _visible(contexts: Tensor, num_new: int, num_keys: int, sliding_window: int) -> Tensor:
     """Which key each new token may see: bool `[sequences, new, keys]`."""
-    position = (contexts.unsqueeze(1) - num_new + torch.arange(num_new)).unsqueeze(2)
-    key = torch.arange(num_keys)
+    position = (contexts.unsqueeze(1) - num_new + torch.arange(num_new, device=contexts.device)).unsqueeze(2)
+    key = torch.arange(num_keys, device=contexts.device)
     seen = key <= position
     return seen & (key > position - sliding_window) if sliding_window > 0 else seen
 

@@ -59,7 +59,7 @@ def pack(weight: Tensor, kind: WeightKind | None) -> TorchPacked:
         data = torch.ops.onednn.qlinear_prepack(data, [_ROWS_HINT, num_inputs])
         return TorchPacked(data, scales, num_outputs, num_inputs, chosen, True)
     plain = weight.detach().to(_DTYPE_OF[chosen]).contiguous()
-    if not _onednn_serves(plain.dtype):
+    if plain.device.type != "cpu" or not _onednn_serves(plain.dtype):
         return TorchPacked(plain, None, num_outputs, num_inputs, chosen, False)
     data = torch.ops.mkldnn._reorder_linear_weight(plain, _ROWS_HINT)
     return TorchPacked(data, None, num_outputs, num_inputs, chosen, True)
