@@ -68,6 +68,8 @@ def load(config: EngineConfig, progress: Callable[[str], None]) -> Checkpoint:
     context_tokens = _context_tokens(config, text)
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, device)
+    if config.quantize != "none" and device.type != "cpu":
+        raise ConfigError(f"engine: quantize {config.quantize} needs device cpu, got {device.type}. Use quantize none.")
     progress(f"loading weights in {str(dtype).removeprefix('torch.')}")
     model = _load_weights(config.model, described, dtype, device)
     with torch.no_grad():

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from headway.engines.llm.layout import build_step
 from headway.engines.llm.rows import Columns
 from headway.engines.llm.slots import SlotTable
-from headway.engines.llm.step import Segment, StepBatch, build_step, under_way
+from headway.engines.llm.step import Segment, StepBatch, under_way
 
 if TYPE_CHECKING:
     from headway.engines.llm.fused import FusedLayers

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from headway.core.errors import unknown_name
 from headway.engines.llm import loader
+from headway.engines.llm.layout import build_step
 from headway.engines.llm.rows import Columns, Row
 from headway.engines.llm.served import ServedModel
 from headway.engines.llm.slots import Ints, SlotTable
-from headway.engines.llm.step import build_step
 
 if TYPE_CHECKING:
     from torch import Tensor

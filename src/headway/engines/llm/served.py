@@ -73,7 +73,7 @@ class ServedModel:
         room_tokens = min(checkpoint.context_tokens, self.num_blocks * config.block_size)
         test = probe.Probe(self.vocab_size, room_tokens, config.block_size, self.num_layers)
         self.model.set_attn_implementation("eager")
-        expected = probe.own_logits(self.model, test.tokens)
+        expected = probe.own_logits(self.model, test.tokens.to(device))
         plug_attention(self.model, attending, self._pools)
         self.stored = StoredStates()
         layers = find_layers(self.model, self.num_layers)
@@ -90,6 +90,8 @@ class ServedModel:
 
     def forward(self, step: StepBatch) -> Tensor | None:
         """Compute one step: float32 logits `[sampled, vocab]`, or None when nothing is sampled."""
+        if self._like.device.type != "cpu":
+            step = step.on(self._like.device)
         with torch.no_grad(), under_way(step):
             if self._shortcut is not None and not step.uses_adapters:
                 return self._shortcut.forward(step)

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.engines.llm.layout import build_step
 from headway.engines.llm.native import RaggedBatch
 from headway.engines.llm.rows import Columns, Row
 from headway.engines.llm.slots import SlotTable
-from headway.engines.llm.step import build_step
 
 CONTEXT, BLOCK_SIZE, NUM_LAYERS = 40, 8, 6
 
@@ -100,3 +100,15 @@ def test_slots_are_given_back_and_grow_when_they_run_out() -> None:
     assert table.tokens[slots[2], :3].tolist() == [2, 9, 8]
     table.close(slots[2])
     assert table.open([7]) == slots[2]
+
+
+def test_a_step_on_another_device_is_the_same_step() -> None:
+    table, rows, *_ = open_slots([(0, 3, True, 1), (4, 1, False, 0)])
+    step = build_step(table, Columns.of(rows), NUM_LAYERS)
+    moved = step.on(torch.device("cpu"))
+    assert moved is not step
+    assert moved.input_ids.equal(step.input_ids)
+    assert moved.segments[0].batch.slots.equal(step.segments[0].batch.slots)
+    assert moved.groups[0].tokens.equal(step.groups[0].tokens)
+    assert moved.sampled_groups[0].tokens.equal(step.sampled_groups[0].tokens)
+    assert moved.segment is moved.segments[0]
