@@ -154,7 +154,7 @@ def measure(policy_id: str, num_requests: int, num_steps: int, parts: bool) -> l
         stopwatch.watch(session, "_decide", "decide")
         stopwatch.watch(board, "apply", "apply")
         stopwatch.watch(board, "advance", "advance")
-        stopwatch.watch(stepper, "_lay_out", "rows")
+        stopwatch.watch(stepper, "_line_up", "rows")
         stopwatch.watch(runner, "append", "rows")
         stopwatch.watch(stepper, "_news", "outputs")
         stopwatch.watch(wire, "send", "outputs")

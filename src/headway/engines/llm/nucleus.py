@@ -1,4 +1,4 @@
-"""Which tokens stay when very many do: flat distributions, large top_k. A few passes over the row, never a sort of it."""
+"""Which tokens stay when very many do: flat distributions, large top_k. A few passes per row, never a sort of it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from headway.core.clock import Clock
 from headway.core.nouns import Id
 from headway.engines.llm.hashing import BlockHasher
-from headway.engines.llm.layout import Layout
+from headway.engines.llm.lineup import Lineup
 from headway.engines.llm.live import NO_SLOT, Live
 from headway.engines.llm.messages import Output, Outputs, TokenLogprob
 from headway.engines.llm.ports import ModelRunner
@@ -58,79 +58,79 @@ class Stepper:
         self._clock = clock
         self._num_layers = num_layers
         self._hasher = hasher
-        self._layout: Layout | None = None  # of the last step, while the next may be laid out like it
+        self._lineup: Lineup | None = None  # of the last step, while the next may be laid out like it
 
     def begin(self, live: Live) -> None:
         """Give a request that has been started its slot."""
         assert live.state is not None
         live.slot = self._runner.open(live.tokens, live.request.adapter)
         self._runner.set_blocks(live.slot, live.state.blocks)
-        self._layout = None
+        self._lineup = None
 
     def leave(self, live: Live) -> None:
         """Take the slot of a request that runs no longer."""
         if live.slot != NO_SLOT:
             self._runner.close(live.slot)
             live.slot = NO_SLOT
-            self._layout = None
+            self._lineup = None
 
     def run(self, step: Step) -> Outputs | None:
         """Run a step once; returns the news if there are any. Requests with a `finish` in it have to end now."""
-        layout = self._lay_out(step)
+        lineup = self._line_up(step)
         for state, count in self._board.grown:
             self._runner.set_blocks(self.lives[state.id].slot, state.blocks, len(state.blocks) - count)
-        tokens, logprobs = self._sample(self._runner.run(layout.rows), layout)
+        tokens, logprobs = self._sample(self._runner.run(lineup.rows), lineup)
         emitted = self._board.advance(step, self._clock.now_s())
-        assert len(emitted) == len(layout.due)
+        assert len(emitted) == len(lineup.due)
         if not emitted:
             return None
-        self._runner.append(layout.slots, tokens)
-        return self._news(layout, emitted, tokens, logprobs)
+        self._runner.append(lineup.slots, tokens)
+        return self._news(lineup, emitted, tokens, logprobs)
 
-    def _lay_out(self, step: Step) -> Layout:
-        layout = self._layout
-        if layout is None or not layout.again(step):
-            self._layout = layout = Layout(step, self.lives, self._num_layers)
-        self.num_tokens = layout.num_tokens
-        return layout
+    def _line_up(self, step: Step) -> Lineup:
+        lineup = self._lineup
+        if lineup is None or not lineup.again(step):
+            self._lineup = lineup = Lineup(step, self.lives, self._num_layers)
+        self.num_tokens = lineup.num_tokens
+        return lineup
 
-    def _sample(self, logits: Tensor | None, layout: Layout) -> tuple[list[int], Logprobs | None]:
+    def _sample(self, logits: Tensor | None, lineup: Lineup) -> tuple[list[int], Logprobs | None]:
         from headway.engines.llm.sampling import greedy, sample
 
         if logits is None:
             return [], None
-        if not layout.planned:
+        if not lineup.planned:
             return greedy(logits), None
-        return sample(logits, [live.plan for live in layout.due])
+        return sample(logits, [live.plan for live in lineup.due])
 
     def _news(
-        self, layout: Layout, emitted: list[RequestState], tokens: list[int], logprobs: Logprobs | None
+        self, lineup: Lineup, emitted: list[RequestState], tokens: list[int], logprobs: Logprobs | None
     ) -> Outputs:
         """Note the tokens, and tell those requests apart that have more to say than just their token."""
-        for live, token in zip(layout.due, tokens, strict=True):
+        for live, token in zip(lineup.due, tokens, strict=True):
             live.tokens.append(token)
         items: dict[int, Output] = {}
-        for index in self._special(layout, tokens, logprobs):
-            live, state = layout.due[index], emitted[index]
+        for index in self._special(lineup, tokens, logprobs):
+            live, state = lineup.due[index], emitted[index]
             self._watch(live, state)
-            layout.until[index] = live.watch_tokens - state.known_tokens
+            lineup.until[index] = live.watch_tokens - state.known_tokens
             item = _tell(live, state, tokens[index], logprobs[index] if logprobs is not None else None)
             if item is not None:
                 items[index] = item
         if not items:
-            return Outputs(items=[], ids=layout.ids, tokens=tokens)
+            return Outputs(items=[], ids=lineup.ids, tokens=tokens)
         rest = [index for index in range(len(tokens)) if index not in items]
-        ids, tokens = [layout.ids[index] for index in rest], [tokens[index] for index in rest]
+        ids, tokens = [lineup.ids[index] for index in rest], [tokens[index] for index in rest]
         return Outputs(items=list(items.values()), ids=ids, tokens=tokens)
 
-    def _special(self, layout: Layout, tokens: list[int], logprobs: Logprobs | None) -> list[int]:
+    def _special(self, lineup: Lineup, tokens: list[int], logprobs: Logprobs | None) -> list[int]:
         """List the rows at which more may be due than a token."""
-        layout.until -= 1
-        found = np.flatnonzero(layout.until <= 0).tolist()
-        if not layout.stop_ids.isdisjoint(tokens):
-            found += [index for index, token in enumerate(tokens) if token in layout.stop_ids]
+        lineup.until -= 1
+        found = np.flatnonzero(lineup.until <= 0).tolist()
+        if not lineup.stop_ids.isdisjoint(tokens):
+            found += [index for index, token in enumerate(tokens) if token in lineup.stop_ids]
         if logprobs is not None:
-            found += [i for i in layout.planned if logprobs[i] is not None or layout.due[i].has_ended]
+            found += [i for i in lineup.planned if logprobs[i] is not None or lineup.due[i].has_ended]
         return sorted(set(found))
 
     def _watch(self, live: Live, state: RequestState) -> None:
