@@ -19,6 +19,16 @@ _BEFORE = (
     "and ",
     "now ",
     "headway, ",
+    "good morning! ",
+    "good morning, ",
+    "good evening. ",
+    "hi there! ",
+    "hello there, ",
+    "hello! ",
+    "excuse me, ",
+    "one more thing: ",
+    "thanks! ",
+    "great, ",
 )
 _AFTER = (" please", " thanks", ", please", " for me", " again", " now")
 _ASKING = (
@@ -78,7 +88,7 @@ def with_slips(text: str, rng: random.Random) -> str:
 def _framed(text: str, rng: random.Random) -> str:
     if rng.random() < 0.08 and text.lower().startswith(_QUESTION_WORDS):
         text = rng.choice(_ASKING) + text
-    if rng.random() < 0.10:
+    if rng.random() < 0.14:
         text = rng.choice(_BEFORE) + text
     return text + rng.choice(_AFTER) if rng.random() < 0.04 else text
 

@@ -94,7 +94,7 @@ class ChatMaker:
     def _sources(self) -> list[tuple[int, Callable[[], list[Exchange]]]]:
         memory, making = self.memory, self.making
         return [
-            (18, self.terms.talk),
+            (16, self.terms.talk),
             (3, lambda: [self.terms.why()]),
             (3, lambda: [self.terms.example()]),
             (4, lambda: [self.terms.difference()]),
@@ -103,7 +103,7 @@ class ChatMaker:
             (18, self.chatter),
             (6, self.about_project),
             (6, self.fact),
-            (10, self.relation),
+            (14, self.relation),
             (11, self.refusal),
             (7, self.stories.talk),
             (6, lambda: memory.tell_and_ask(self._aside_source())),

@@ -17,7 +17,7 @@ from chats import ChatMaker
 LONG_FRAC = 0.02
 PASSAGE_FRAC = 0.04
 # Without drills, a model of this size had not learned in 3 million tokens to repeat a name from the talk.
-DRILL_FRAC = 0.25
+DRILL_FRAC = 0.08
 
 
 def documents(seed: int, count: int) -> Iterator[dict[str, Any]]:
