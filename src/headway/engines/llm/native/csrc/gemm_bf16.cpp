@@ -1,4 +1,4 @@
-// Products with bf16 weights, two words' halves at a time.
+// Products with bf16 weights, two of them to a word.
 #include "finish.h"
 
 namespace headway {

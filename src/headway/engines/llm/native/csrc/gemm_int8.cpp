@@ -1,4 +1,4 @@
-// Products with int8 weights and byte rows.
+// Products with int8 weights, four of them to a word, and rows rounded to bytes.
 #include "finish.h"
 
 namespace headway {

@@ -1,4 +1,4 @@
-// Whole decoder layers in one parallel region: threads are woken once for a range of layers, and meet at barriers.
+// Whole decoder layers in one parallel region: threads are woken once for a whole range of layers.
 #pragma once
 
 #include <memory>
