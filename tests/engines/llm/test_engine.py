@@ -325,3 +325,22 @@ def test_an_idle_engine_does_not_spin() -> None:
         return rounds
 
     assert asyncio.run(asyncio.wait_for(go(), 10)) < 5
+
+
+@pytest.mark.parametrize("seat", ["vllm", "sarathi"])
+def test_preempted_requests_are_computed_again_and_sampled_on(seat: str) -> None:
+    """Too little memory for all: greedy and seeded random requests still come out as if alone."""
+    greedy = [submit(f"g{n}", range(10 * n, 10 * n + 12), max_tokens=24, ignore_eos=True) for n in range(1, 4)]
+    dice = [
+        submit(f"d{n}", range(9 * n, 9 * n + 10), max_tokens=24, ignore_eos=True, temperature=4.0, top_k=9, seed=n)
+        for n in range(1, 4)
+    ]
+    crowd, _ = run_script(Stack(batch=SEATS[seat]), {0: [*greedy, *dice]}, num_blocks=24)
+    assert crowd.engine.num_preempted > 0
+    for request in greedy:
+        assert crowd.line.told(request.id) == continuation(request)
+    for request in dice:
+        alone, _ = run_script(Stack(batch=SEATS[seat]), {0: [request]}, num_blocks=24)
+        assert alone.engine.num_preempted == 0
+        assert crowd.line.told(request.id) == alone.line.told(request.id)
+    crowd.check_empty()
