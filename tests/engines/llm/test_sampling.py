@@ -160,8 +160,9 @@ def test_greedy_rows_take_the_likeliest_also_beside_others() -> None:
     logits = random_logits(4)
     wanted = greedy(logits)
     assert wanted == [int(row.argmax()) for row in logits]
-    tokens, _ = sample(logits.clone(), [None, make_plan(seed=1), make_plan(temperature=0.0),
-    make_plan(temperature=1e-9)]) assert [tokens[0], tokens[2], tokens[3]] == [wanted[0], wanted[2], wanted[3]]
+    plans = [None, make_plan(seed=1), make_plan(temperature=0.0), make_plan(temperature=1e-9)]
+    tokens, _ = sample(logits.clone(), plans)
+    assert [tokens[0], tokens[2], tokens[3]] == [wanted[0], wanted[2], wanted[3]]
 
 
 def reference_penalties(logits: torch.Tensor, prompt: list[int], output: list[int], asked: Sampling) -> torch.Tensor:
