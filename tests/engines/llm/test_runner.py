@@ -156,8 +156,9 @@ def test_all_kernels_give_the_same(name: str, tmp_path: Path) -> None:
     assert_same(track, own_logits(model, track.tokens))
 
 
-def test_bfloat16_and_int8_stay_close(tmp_path: Path) -> None:
-    model = save_model("llama", tmp_path)
+@pytest.mark.parametrize("name", ["llama", "mixtral"])
+def test_bfloat16_and_int8_stay_close(name: str, tmp_path: Path) -> None:
+    model = save_model(name, tmp_path)
     tokens = random_tokens(40, seed=2)
     expected = own_logits(model, tokens)[-1]
     for changes, limit in (({"dtype": "bfloat16"}, 0.2), ({"quantize": "int8"}, 0.2)):

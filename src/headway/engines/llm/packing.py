@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import ConfigError
+from headway.engines.llm.experts import pack_experts
 from headway.engines.llm.linears import PackedLinear, PackedProduct
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def head_of(model: Any) -> nn.Linear:
 
 
 def pack_model(model: Any, kernels: Kernels, kind: WeightKind | None) -> None:
-    """Pack every linear of a model, the output layer included, one after the other.
+    """Pack every linear and every expert of a model, the output layer included, one after the other.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ def pack_model(model: Any, kernels: Kernels, kind: WeightKind | None) -> None:
     # Linears are left out of the list of parents: it would keep their weights alive.
     for parent in [module for module in model.modules() if not _is_linear(module)]:
         _pack_children(parent, kernels, kind)
+    pack_experts(model, kernels, kind)
     _let_go_of_the_file(model)
 
 

@@ -65,6 +65,7 @@ class ServedModel:
         self.model = checkpoint.model
         self.num_layers = int(checkpoint.config.num_hidden_layers)
         device = self.model.device
+        progress("preparing kernels")
         self.kernels = choose_kernels("native" if config.native and device.type == "cpu" else "torch")
         attending = find_attention(self.model, self.num_layers)
         self._like = next(self.model.parameters())
