@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -219,6 +220,7 @@ class EngineClient:
                 stdin=subprocess.DEVNULL,
                 stdout=STDERR,  # nothing but the server itself writes to standard output
                 process_group=0,  # a Ctrl-C in the terminal is for the server to act on
+                env={"OMP_WAIT_POLICY": "passive", **os.environ},  # idle threads must not spin: the API needs a core
             )
         self._process, self._wire = process, Wire.of_api(here)
         self.why_not = "the engine is starting"
