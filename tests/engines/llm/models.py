@@ -25,6 +25,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen3MoeConfig",
         {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "decoder_sparse_step": 1},
     ),
+    # Looks like a Llama to the eye, but scales what each block adds.
+    "granite": ("GraniteConfig", {"residual_multiplier": 0.5, "logits_scaling": 3.0, "embedding_multiplier": 2.0}),
     "gpt2": ("GPT2Config", {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 256}),
 }
 """By short name: the configuration class in `transformers`, and what differs from `COMMON`."""
@@ -33,7 +35,6 @@ RARER: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma": ("GemmaConfig", {"num_key_value_heads": 1}),
     "gpt-neox": ("GPTNeoXConfig", {}),
     "stablelm": ("StableLmConfig", {"partial_rotary_factor": 0.5}),
-    "granite": ("GraniteConfig", {"residual_multiplier": 0.5, "logits_scaling": 3.0, "embedding_multiplier": 2.0}),
     "smollm3": ("SmolLM3Config", {"num_hidden_layers": 4}),
     "olmo3": ("Olmo3Config", {"sliding_window": 20}),
     "deepseek-v3": (

@@ -142,10 +142,12 @@ class ServedModel:
         checkpoint: Checkpoint,
     ) -> bool:
         """Let the fused kernel run the layers if it knows their build and computes the same."""
+        kind = type(self.model).__name__
         with torch.no_grad():
             known = [recognise(layer, how) for layer, how in zip(layers, attending, strict=True)]
         described = [layer for layer in known if layer is not None]
         if len(described) < len(layers) or len(tables) != 1:
+            log.info("the layers of %s are not of a build that can be fused; its own code runs them", kind)
             return False
         kinds = tables[0].kinds(getattr(checkpoint.config, "layer_types", None), self.num_layers)
         fused = FusedLayers(described, self._pools, tables[0], kinds)
@@ -154,7 +156,7 @@ class ServedModel:
             probe.LAYER_LIMITS[self._like.dtype],
         )
         if apart > limit:
-            log.info("fused layers differ from transformers' own by %.2g (limit %g); its own are used", apart, limit)
+            log.info("fused layers are %.2g off those of %s (limit %g); its own code runs them", apart, kind, limit)
             return False
         for gate in self._gates:
             gate.fused = fused
