@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from headway.engines.llm.gates import StoredStates
 from headway.engines.llm.native.layer import DecoderLayer
 from headway.engines.llm.rotary import RotaryTable
 from headway.engines.llm.step import Segment, StepBatch
+from headway.engines.llm.stored import StoredStates
 
 if TYPE_CHECKING:
     from torch import Tensor

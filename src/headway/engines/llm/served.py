@@ -13,7 +13,7 @@ from headway.core.errors import ConfigError
 from headway.engines.llm import memory, probe
 from headway.engines.llm.attention import KvPools
 from headway.engines.llm.fused import FusedLayers
-from headway.engines.llm.gates import Gate, StoredStates
+from headway.engines.llm.gates import Gate
 from headway.engines.llm.lora import attach_adapters
 from headway.engines.llm.native import kernels as choose_kernels
 from headway.engines.llm.packing import head_of, pack_model
@@ -22,6 +22,7 @@ from headway.engines.llm.recognise import recognise
 from headway.engines.llm.rotary import RotaryTable, tabulate
 from headway.engines.llm.shortcut import Shortcut, has_only_known_parts
 from headway.engines.llm.step import StepBatch, under_way
+from headway.engines.llm.stored import StoredStates
 
 if TYPE_CHECKING:
     from headway.engines.llm.config import EngineConfig

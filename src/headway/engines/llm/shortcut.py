@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from headway.engines.llm.fused import FusedLayers
-    from headway.engines.llm.gates import StoredStates
     from headway.engines.llm.native import Kernels
     from headway.engines.llm.step import StepBatch
+    from headway.engines.llm.stored import StoredStates
 
 _PARTS = {"embed_tokens", "layers", "norm", "rotary_emb"}
 
