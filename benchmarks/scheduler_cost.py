@@ -29,13 +29,13 @@ from headway.core import catalogue
 from headway.core.clock import WallClock
 from headway.core.session import Session
 from headway.engines.llm.assembly import INSTANCE
-from headway.engines.llm.engine import CAN, LlmEngine
-from headway.engines.llm.hashing import BlockHasher
-from headway.engines.llm.intake import Intake
+from headway.engines.llm.loop.engine import CAN, LlmEngine
+from headway.engines.llm.loop.hashing import BlockHasher
+from headway.engines.llm.loop.intake import Intake
+from headway.engines.llm.loop.stepping import Stepper
 from headway.engines.llm.messages import Drain, Output, Outputs, Sampling, Submit
-from headway.engines.llm.rows import Columns
-from headway.engines.llm.slots import SlotTable
-from headway.engines.llm.stepping import Stepper
+from headway.engines.llm.model.rows import Columns
+from headway.engines.llm.model.slots import SlotTable
 from headway.engines.llm.wire import Wire
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard

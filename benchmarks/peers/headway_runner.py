@@ -9,9 +9,9 @@ from window import Spec, contend
 
 import headway
 from headway.engines.llm.config import EngineConfig
-from headway.engines.llm.rows import Columns
-from headway.engines.llm.runner import Runner
-from headway.engines.llm.sampling import greedy
+from headway.engines.llm.model.rows import Columns
+from headway.engines.llm.model.runner import Runner
+from headway.engines.llm.sampling.sample import greedy
 
 KV_BYTES = 1 << 30
 

@@ -42,9 +42,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Action", "Arrived", "Board", "Changed", "Engine", "Event", "Failed", "Finished", "FollowPlan", "HeadwayError",
-    "Move", "Plan", "Planner", "Policy", "Preempt", "Progressed", "Refused", "Reject", "Report", "Resource", "ScaledClock",
-    "Session", "Set", "Slo", "SloClass", "Start", "Started", "TestClock", "View", "Wake", "WallClock", "Woke", "Work",
-    "World", "build", "serve", "simulate",
+    "Move", "Plan", "Planner", "Policy", "Preempt", "Progressed", "Refused", "Reject", "Report", "Resource",
+    "ScaledClock", "Session", "Set", "Slo", "SloClass", "Start", "Started", "TestClock", "View", "Wake", "WallClock",
+    "Woke", "Work", "World", "build", "serve", "simulate",
 ]  # fmt: skip
 
 

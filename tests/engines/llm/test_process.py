@@ -16,8 +16,8 @@ import msgspec
 import psutil
 import pytest
 
-from engines.llm.fakes import submit
-from engines.llm.models import save_model
+from engines.llm.loop.fakes import submit
+from engines.llm.model.models import save_model
 from headway.core.trace import read_header, read_trace
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import (

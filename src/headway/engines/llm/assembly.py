@@ -11,15 +11,15 @@ from headway.core.errors import ConfigError
 from headway.core.policy import Policy
 from headway.core.session import Session
 from headway.core.trace import FileTrace, TraceHeader
-from headway.engines.llm.compiling import Compiling
 from headway.engines.llm.config import EngineConfig
-from headway.engines.llm.engine import CAN, LlmEngine
-from headway.engines.llm.grammar import Grammars
-from headway.engines.llm.hashing import BlockHasher
-from headway.engines.llm.intake import Intake
+from headway.engines.llm.loop.engine import CAN, LlmEngine
+from headway.engines.llm.loop.hashing import BlockHasher
+from headway.engines.llm.loop.intake import Intake
+from headway.engines.llm.loop.ports import Facts, Line, ModelRunner
+from headway.engines.llm.loop.stepping import Stepper
 from headway.engines.llm.messages import Gauges, Ready
-from headway.engines.llm.ports import Facts, Line, ModelRunner
-from headway.engines.llm.stepping import Stepper
+from headway.engines.llm.sampling.compiling import Compiling
+from headway.engines.llm.sampling.grammar import Grammars
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool

@@ -24,7 +24,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     dtype : str
-        ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Automatic is bfloat16 where the processor computes in it.
+        ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``. Automatic is bfloat16 where the
+        processor computes in it.
     quantize : str
         ``"none"`` or ``"int8"`` (weights only).
     kv_bytes : int

@@ -28,7 +28,7 @@ from headway.core.nouns import Seconds
 from headway.engines.llm.assembly import Assembly, LoadedModel, build_policy
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import Fatal, Loading, ToEngine
-from headway.engines.llm.rows import Columns
+from headway.engines.llm.model.rows import Columns
 from headway.engines.llm.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ async def _serve(wire: Wire[ToEngine], config: EngineConfig) -> None:
 
 
 def _load(config: EngineConfig, progress: Callable[[str], None]) -> LoadedModel:
-    from headway.engines.llm import sampling  # noqa: F401 (imported now, so that the first token need not wait for it)
-    from headway.engines.llm.runner import Runner
+    from headway.engines.llm.model.runner import Runner
+    from headway.engines.llm.sampling import sample  # noqa: F401 (imported now, so that the first token need not wait for it)
 
     runner = Runner(config, progress)
     progress("warming up")
