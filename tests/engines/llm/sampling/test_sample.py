@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headway.engines.llm.messages import Sampling
@@ -95,6 +95,7 @@ def test_random_draws_follow_the_distribution() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(0, 485, 256, 0.75, 0.0, 0.0)  # a nucleus of more tokens than are looked at first
 @given(
     st.integers(0, 10_000), st.integers(1, 700), st.integers(0, 700), st.floats(0.01, 1.0), st.sampled_from([0.0,
     0.02]), st.sampled_from([0.5, 0.0]),
