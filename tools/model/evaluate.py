@@ -1,8 +1,8 @@
-"""Show what a trained folder says to held-out prompts, how varied it is, and its validation perplexity.
+"""Show what a trained folder says to a fixed list of prompts, how varied it is, and its validation perplexity.
 
     python tools/model/evaluate.py src/headway/engines/llm/shipped/headway-mini
 
-None of the prompts is a template of the corpus word for word.
+The list is never trained on as such; most of its prompts are worded unlike the corpus, and a few are worded like it.
 """
 
 from __future__ import annotations

@@ -222,7 +222,10 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
 def tokenizer_of(folder: Path, seed: int) -> PreTrainedTokenizerFast:
     """Return the tokenizer of a run, trained when the folder does not hold it yet."""
     if folder.exists():
-        return PreTrainedTokenizerFast.from_pretrained(folder)
+        kept: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+        for where_from in ("is_local", "local_files_only"):  # facts of this loading, not of the tokenizer
+            kept.init_kwargs.pop(where_from, None)
+        return kept
     tokenizer = train_tokenizer((plain(one) for one in documents(seed, 30_000)), VOCAB_SIZE)
     tokenizer.save_pretrained(folder)
     return tokenizer
