@@ -95,6 +95,7 @@ def test_random_draws_follow_the_distribution() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(444, 257, 256, 0.5, 0.02, 0.5)
 @example(0, 485, 256, 0.75, 0.0, 0.0)  # a nucleus of more tokens than are looked at first
 @given(
     st.integers(0, 10_000), st.integers(1, 700), st.integers(0, 700), st.floats(0.01, 1.0), st.sampled_from([0.0,

@@ -70,17 +70,19 @@ def draw_likeliest(logits: Tensor, uniforms: Tensor, top_k: Tensor, top_p: Tenso
     width = min(vocab, WIDTH)
     best, ids = logits.topk(width)
     total = torch.logsumexp(logits, -1) if bool((top_k >= width).any()) else logits.new_zeros(len(logits))
-    cut = _cut(best, total, top_k, top_p, log_min_p, vocab)
+    cut = _cut(best, total, top_k, top_p, log_min_p)
     tokens = _draw_above(best, ids, cut, uniforms)
     if width < vocab:
-        wide = (best[:, -1] >= cut).nonzero()[:, 0]
+        # A nucleus is a share of the top_k; the mass of more candidates than were looked at, but not all, is unknown.
+        unknown = (top_k >= width) & (top_k < vocab) & (top_p < 1)
+        wide = (unknown | (best[:, -1] >= cut)).nonzero()[:, 0]
         if len(wide):
             kept = cut_wide(logits[wide], top_k[wide], top_p[wide], log_min_p[wide])
             tokens[wide] = draw(kept, uniforms[wide])
     return tokens
 
 
-def _cut(best: Tensor, total: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: Tensor, vocab: int) -> Tensor:
+def _cut(best: Tensor, total: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: Tensor) -> Tensor:
     """Return the smallest logit that stays, float32 `[rows]`, or minus infinity when `best` does not reach that far."""
     width = best.shape[1]
     kth = best.gather(1, (top_k.clamp(max=width) - 1)[:, None])[:, 0]
@@ -91,8 +93,7 @@ def _cut(best: Tensor, total: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: T
     needed = (shares.cumsum(-1) - shares < wanted[:, None]) & (shares > 0)
     last = needed.sum(-1) - 1
     nucleus = best.gather(1, last.clamp(min=0)[:, None])[:, 0]
-    # The mass of more than `width` but not all tokens is not known here, nor where a nucleus wider than that ends.
-    short = (top_k >= width) & ((top_k < vocab) | (last == width - 1))
+    short = (top_k >= width) & (last == width - 1)
     return torch.maximum(nucleus.masked_fill(short, -torch.inf), best[:, 0] + log_min_p)
 
 
