@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     between, fracs = score.ratios(records), score.roofline_fracs(records, tops)
     return {
         "benchmark": "engine",
-        "machine": {**about, **limits},
+        "machine": {**about, **limits, "limits_before": before, "limits_after": after},
         "model": {"name": args.model, "weights": shape.block_weights + shape.head_weights, "config": config},
         "method": {"rounds": args.runs, "windows": args.windows, "steps": args.steps, "settle_steps": SETTLE_STEPS},
         "points": [point.name for point in points],
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "roofline_tokens_per_s": tops,
         "roofline_frac": fracs,
         "ratios": between,
-        "bars": score.bars(between, fracs) if args.model == "half" else [],
+        "bars": score.bars(between, fracs, score.noise(records)) if args.model == "half" else [],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def convert(folder: Path, file: Path, kind: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     if config["model_type"] != "qwen2":
         raise SystemExit(f"gguf: can only convert model_type qwen2, got {config['model_type']}")
-    unfinished = file.with_suffix(".part")
+    unfinished = file.with_suffix(f".{os.getpid()}.part")
     writer = gguf.GGUFWriter(unfinished, "qwen2")
     _write_facts(writer, config, kind)
     for name, words in _tensors(folder):

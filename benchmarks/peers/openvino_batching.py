@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 import time
+from collections import Counter
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -10,7 +14,8 @@ from typing import Any
 
 from window import Spec, contend
 
-DONE = "exported"
+MODEL = "openvino_model.xml"
+ELEMENTS = {"bf16": ("bf16",), "int8": ("u8", "i8")}
 
 
 def folder(spec: Spec) -> Path:
@@ -19,22 +24,42 @@ def folder(spec: Spec) -> Path:
 
 
 def prepare(spec: Spec) -> None:
-    """Export the checkpoint once, as `optimum-cli export openvino` does."""
-    if (folder(spec) / DONE).exists():
-        return
-    from optimum.exporters.openvino import main_export
-    from optimum.intel import OVConfig, OVWeightQuantizationConfig
+    """Export the checkpoint once, compress it where int8 is wanted, and look whether that is what came out."""
+    if not (folder(spec) / MODEL).exists():
+        # Made aside and moved in one go: another run may be exporting the same model at this moment.
+        with tempfile.TemporaryDirectory(dir=spec.cache) as aside:
+            _export(spec, Path(aside) / "model")
+            with suppress(OSError):  # the other run was first
+                (Path(aside) / "model").rename(folder(spec))
+    _check(spec)
 
-    config = OVConfig(quantization_config=OVWeightQuantizationConfig(bits=8)) if spec.kind == "int8" else None
-    main_export(
-        spec.model,
-        folder(spec),
-        task="text-generation-with-past",
-        ov_config=config,
-        convert_tokenizer=False,
-        stateful=True,
-    )
-    (folder(spec) / DONE).touch()
+
+def _export(spec: Spec, path: Path) -> None:
+    import nncf
+    import openvino
+    from optimum.exporters.openvino import main_export
+
+    main_export(spec.model, path, task="text-generation-with-past", convert_tokenizer=False, stateful=True)
+    if spec.kind == "int8":
+        # `main_export` does not compress, whatever its configuration says; its command line does so afterwards.
+        model = nncf.compress_weights(openvino.Core().read_model(path / MODEL), mode=nncf.CompressWeightsMode.INT8_ASYM)
+        openvino.save_model(model, path / "compressed.xml", compress_to_fp16=False)
+        del model  # it maps the file that is replaced next
+        (path / "compressed.bin").replace(path / MODEL.replace(".xml", ".bin"))
+        (path / "compressed.xml").replace(path / MODEL)
+
+
+def _check(spec: Spec) -> None:
+    """Refuse a model whose matrices are not of the kind the scoreboard will name."""
+    import openvino
+
+    sizes: Counter[str] = Counter()
+    for node in openvino.Core().read_model(folder(spec) / MODEL).get_ops():
+        if node.get_type_name() == "Constant":
+            sizes[node.get_element_type().get_type_name()] += math.prod(node.get_output_shape(0))
+    most = max(sizes, key=sizes.__getitem__)
+    if most not in ELEMENTS[spec.kind]:
+        raise SystemExit(f"openvino: weights must be {spec.kind}, got {most} in {folder(spec)}. Delete that folder.")
 
 
 class Pipeline:

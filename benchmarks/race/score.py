@@ -8,6 +8,8 @@ from typing import Any
 
 from race.rounds import Record
 
+QUIET_FRAC = 0.05
+
 Board = dict[str, dict[str, float]]
 
 # What the project promises: who, against whom (the best of them), at which points, at least how many times as fast.
@@ -64,26 +66,49 @@ def roofline_fracs(records: list[Record], roofline: Board) -> Board:
     }
 
 
-def bars(between: dict[str, Board], fracs: Board) -> list[dict[str, Any]]:
-    """Hold the figures against what is promised; without one of the others, a bar that is not missed stays open."""
+def bars(between: dict[str, Board], fracs: Board, noise: dict[str, float]) -> list[dict[str, Any]]:
+    """Hold the figures against what is promised; open where a peer is missing or a side was disturbed."""
     return [
         verdict
         for who, others, points, need in BARS
         for point in points
-        if (verdict := _verdict(who, others, point, need, between, fracs))
+        if (verdict := _verdict(who, others, point, need, between, fracs, noise))
     ]
 
 
+def noise(records: list[Record]) -> dict[str, float]:
+    """Return, by contender, the greatest share of the processors that other work took during one of its turns."""
+    return {record.entrant.name: max(record.others_busy_frac) for record in records if record.others_busy_frac}
+
+
 def _verdict(
-    who: str, others: tuple[str, ...], point: str, need: float, between: dict[str, Board], fracs: Board
+    who: str,
+    others: tuple[str, ...],
+    point: str,
+    need: float,
+    between: dict[str, Board],
+    fracs: Board,
+    noise: dict[str, float],
 ) -> dict[str, Any] | None:
     against = {**between.get(who, {}), "roofline": fracs.get(who, {})}
     got = {other: against[other][point] for other in others if point in against.get(other, {})}
     if not got:
         return None
-    least = min(got.values())
-    met = False if least < need else True if len(got) == len(others) else None
-    return {"who": who, "against": list(others), "point": point, "need": need, "got": least, "met": met}
+    least, why_open = min(got.values()), ""
+    if any(noise.get(name, 0.0) > QUIET_FRAC for name in (who, *got)):
+        why_open = "other work disturbed a side"
+    elif least >= need and len(got) < len(others):
+        why_open = "a peer is missing"
+    met = None if why_open else least >= need
+    return {
+        "who": who,
+        "against": list(others),
+        "point": point,
+        "need": need,
+        "got": least,
+        "met": met,
+        "open": why_open,
+    }
 
 
 def _ratio_row(one: Record, other: Record) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-QUIET_FRAC = 0.05
+from race.score import QUIET_FRAC
 
 
 def show(report: dict[str, Any], console: Console) -> None:
@@ -21,25 +21,25 @@ def show(report: dict[str, Any], console: Console) -> None:
         console.print(_verdict(bar))
     noise = max((found.get("others_busy_frac", 0.0) for found in report["contenders"].values()), default=0.0)
     if noise > QUIET_FRAC:
-        console.print(f"[yellow]Other work took up to {noise:.0%} of the processors: trust the ratios at most.[/]")
+        console.print(f"[yellow]Other work took up to {noise:.0%} of the processors: rely on no figure here.[/]")
 
 
 def _verdict(bar: dict[str, Any]) -> str:
-    word = {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]open[/] (a peer is missing)"}[bar["met"]]
+    word = {True: "[green]met[/]", False: "[red]missed[/]", None: f"[yellow]open[/] ({bar['open']})"}[bar["met"]]
     against = " and ".join(bar["against"])
     return f"{word} {bar['who']} / {against} at {bar['point']}: {bar['got']:.2f}, promised {bar['need']}"
 
 
 def _speeds(report: dict[str, Any]) -> Table:
     points = report["points"]
-    table = Table(*["tokens/s (share of roofline)", *points, "peak RSS"], title="Median, quartiles below")
+    table = Table(*["tokens/s (share of roofline)", *points, "peak RSS", "others"], title="Median, quartiles below")
     for name, found in report["contenders"].items():
         if "tokens_per_s" not in found:
             table.add_row(name, *[""] * len(points), found["out"].split(":")[0])
             continue
         fracs = report["roofline_frac"].get(name, {})
         cells = [_cell(found["tokens_per_s"].get(point), fracs.get(point)) for point in points]
-        table.add_row(name, *cells, f"{found['peak_rss_bytes'] / 1e9:.1f} GB")
+        table.add_row(name, *cells, f"{found['peak_rss_bytes'] / 1e9:.1f} GB", f"{found['others_busy_frac']:.0%}")
     for kind, limits in report["roofline_tokens_per_s"].items():
         table.add_row(f"roofline {kind}", *[f"{limits[point]:.0f}" for point in points], "")
     return table
