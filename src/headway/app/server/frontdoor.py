@@ -51,7 +51,8 @@ class FrontDoor:
         finally:
             record.e2e_s = round(time.perf_counter() - start_s, 6)
             self._service.metrics.count("headway_http_requests", (_label(scope["path"]), str(record.status)))
-            self._service.log.write(record)
+            if scope["path"] not in OPEN_PATHS:  # probes ask every few seconds and say nothing about users
+                self._service.log.write(record)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
         if scope["path"] in OPEN_PATHS or self._service.keys.opens(headers.get(b"authorization", b"")):
