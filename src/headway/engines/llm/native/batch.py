@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +26,15 @@ class RaggedBatch:
         Entries past the context are never read.
     slots : Tensor
         int64 `[tokens]`; where each new token's KV goes: `block * block_size + offset`, or -1 for nowhere.
+    memo : dict
+        What kernels derive from the batch in one layer and need again in the next.
     """
 
     query_starts: Tensor
     context_lens: Tensor
     block_tables: Tensor
     slots: Tensor
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def build(

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from headway.engines.llm.native.batch import RaggedBatch
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Sequences with equally many new tokens, as one padded call.
+
+    `rows [sequences, new]` are their tokens in the batch, `blocks [sequences, blocks]` those of their context of at
+    most `longest` keys, `written [sequences, longest]` says which of these exist (None when all do), and
+    `visible [sequences, new, longest]` which a new token may see.
+    """
+
+    rows: Tensor
+    blocks: Tensor
+    longest: int
+    written: Tensor | None
+    visible: Tensor
 
 
 def paged_attention(
@@ -19,30 +37,46 @@ def paged_attention(
 ) -> Tensor:
     """Causal attention of `q [T, heads, D]` over the paged context: `[T, heads, D]`."""
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    starts, contexts = batch.query_starts.long(), batch.context_lens.long()
-    lens = starts.diff()
-    # All decodes share one padded call; a prefill chunk is large enough to pay for its own.
-    groups = [(lens == 1).nonzero().flatten()] + [index.view(1) for index in (lens > 1).nonzero().flatten()]
-    for sequences in groups:
-        if len(sequences) == 0:
-            continue
-        num_new = int(lens[sequences[0]])
-        rows = starts[sequences].unsqueeze(1) + torch.arange(num_new, device=q.device)
-        keys, values = (_gather(pool, batch, sequences) for pool in (k_pool, v_pool))
-        visible = _visible(contexts[sequences], num_new, keys.shape[2], sliding_window)
-        out[rows] = _attend(q[rows], keys, values, visible, scale, softcap)
+    num_blocks, _, block_size, _ = k_pool.shape
+    key = ("torch attention", num_blocks, block_size, sliding_window)
+    if key not in batch.memo:  # the layers of one step share it
+        batch.memo[key] = _groups(batch, num_blocks, block_size, sliding_window)
+    for group in batch.memo[key]:
+        keys, values = _gather(k_pool, group), _gather(v_pool, group)
+        out[group.rows] = _attend(q[group.rows], keys, values, group.visible, scale, softcap)
     return out
 
 
-def _gather(pool: Tensor, batch: RaggedBatch, sequences: Tensor) -> Tensor:
-    """Collect the context of some sequences: `[sequences, kv_heads, keys, D]`, padded to the longest."""
-    longest = int(batch.context_lens[sequences].max())
-    num_blocks = -(-longest // pool.shape[2])
-    blocks = pool[batch.block_tables[sequences, :num_blocks].long().clamp(0, len(pool) - 1)]
-    keys = blocks.transpose(1, 2).flatten(2, 3)[:, :, :longest]
+def _groups(batch: RaggedBatch, num_blocks: int, block_size: int, sliding_window: int) -> list[_Group]:
+    """Put all decodes into one group; a prefill chunk is large enough to pay for its own."""
+    lens = batch.query_starts.long().diff()
+    chosen = [(lens == 1).nonzero().flatten()] + [index.view(1) for index in (lens > 1).nonzero().flatten()]
+    return [_group(batch, c, int(lens[c[0]]), num_blocks, block_size, sliding_window) for c in chosen if len(c)]
+
+
+def _group(
+    batch: RaggedBatch, sequences: Tensor, num_new: int, num_blocks: int, block_size: int, sliding_window: int
+) -> _Group:
+    contexts = batch.context_lens.long()[sequences]
+    longest = int(contexts.max())
+    tables = batch.block_tables[sequences, : -(-longest // block_size)].long()
+    written = torch.arange(longest, device=contexts.device) < contexts.unsqueeze(1)
+    return _Group(
+        rows=batch.query_starts.long()[sequences].unsqueeze(1) + torch.arange(num_new, device=contexts.device),
+        blocks=tables.clamp(0, num_blocks - 1),
+        longest=longest,
+        written=None if bool(written.all()) else written,
+        visible=_visible(contexts, num_new, longest, sliding_window),
+    )
+
+
+def _gather(pool: Tensor, group: _Group) -> Tensor:
+    """Collect the context of a group: `[sequences, kv_heads, keys, D]`, padded to the longest."""
+    keys = pool[group.blocks].transpose(1, 2).flatten(2, 3)[:, :, : group.longest]
     # A padded key is hidden by the mask, but 0 * NaN is NaN: what nobody wrote yet must not be read.
-    written = torch.arange(longest, device=pool.device) < batch.context_lens[sequences].unsqueeze(1)
-    return keys if bool(written.all()) else torch.where(written[:, None, :, None], keys, keys.new_zeros(()))
+    if group.written is None:
+        return keys
+    return torch.where(group.written[:, None, :, None], keys, keys.new_zeros(()))
 
 
 def _visible(contexts: Tensor, num_new: int, num_keys: int, sliding_window: int) -> Tensor:

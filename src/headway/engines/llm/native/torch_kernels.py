@@ -62,13 +62,13 @@ class TorchKernels:
 
     def silu_mul(self, gate_up: Tensor) -> Tensor:
         """See `Kernels.silu_mul`."""
-        gate, up = gate_up.float().chunk(2, dim=-1)
-        return (torch.nn.functional.silu(gate) * up).to(gate_up.dtype)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return torch.nn.functional.silu(gate) * up
 
     def gelu_tanh_mul(self, gate_up: Tensor) -> Tensor:
         """See `Kernels.gelu_tanh_mul`."""
-        gate, up = gate_up.float().chunk(2, dim=-1)
-        return (torch.nn.functional.gelu(gate, approximate="tanh") * up).to(gate_up.dtype)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return torch.nn.functional.gelu(gate, approximate="tanh") * up
 
     def rotary(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
         """See `Kernels.rotary`."""
@@ -77,11 +77,13 @@ class TorchKernels:
 
     def write_kv(self, k: Tensor, v: Tensor, k_pool: Tensor, v_pool: Tensor, slots: Tensor) -> None:
         """See `Kernels.write_kv`."""
-        kept = slots >= 0
         block_size = k_pool.shape[2]
-        block, offset = slots[kept] // block_size, slots[kept] % block_size
-        k_pool[block, :, offset] = k[kept]
-        v_pool[block, :, offset] = v[kept]
+        if bool((slots < 0).any()):
+            kept = slots >= 0
+            k, v, slots = k[kept], v[kept], slots[kept]
+        block, offset = slots // block_size, slots % block_size
+        k_pool[block, :, offset] = k
+        v_pool[block, :, offset] = v
 
     def paged_attention(
         self,
