@@ -12,7 +12,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check slow bench clean
+.PHONY: help setup serve test check slow bench wheel clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ slow: $(VENV)/.dev  ## Run the slow tests
 
 bench: $(VENV)/.dev  ## Run the benchmarks, one after the other
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+wheel: $(VENV)/.dev  ## Build a wheel with compiled kernels for this Python and torch, in dist/
+	HEADWAY_WHEEL_NATIVE=1 $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 clean:  ## Remove the virtual environment and all caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

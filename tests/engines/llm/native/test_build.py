@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,24 @@ def test_the_cache_folder_follows_the_sources(native: Kernels, monkeypatch: pyte
     assert build.build_folder() == before
     monkeypatch.setattr(build, "sources", list)
     assert build.build_folder() != before
+
+
+def test_kernels_that_came_with_a_wheel_need_no_compiler(native: Kernels, tmp_path: Path) -> None:
+    assert native.name == "native"
+    wheels = tmp_path / "prebuilt"
+    wheels.mkdir()
+    shutil.copy(build.build_folder() / f"{build.NAME}.so", wheels / build.prebuilt().name)
+    code = (
+        "import sys, pathlib; from headway.engines.llm.native import build, kernels; "
+        "build.PREBUILT = pathlib.Path(sys.argv[1]); print(kernels().name, kernels().why)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(wheels)],
+        env={**os.environ, "CXX": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "native"
+    assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""Build the C++ kernels once per machine, keep them in the user's cache, and load them."""
+"""Load the C++ kernels: those that came with the wheel, or else built once per machine and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ NAME = "headway_native"
 NEEDED_CPU_FLAGS = frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "avx512_vnni"})
 _CSRC = Path(__file__).parent / "csrc"
 _WARNINGS = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"]  # GCC 12 warns about its own intrinsics
-_COMPILE_FLAGS = ["-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-std=c++20", *_WARNINGS]
+_COMMON_FLAGS = ["-O3", "-mprefer-vector-width=512", "-fopenmp", "-std=c++20", *_WARNINGS]
+_COMPILE_FLAGS = ["-march=native", *_COMMON_FLAGS]
+# A wheel runs on every processor that has what the kernels need, and nothing more may be assumed of it.
+_WHEEL_SETS = ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "avx512vnni")
+_WHEEL_FLAGS = [*(f"-m{name}" for name in _WHEEL_SETS), *_COMMON_FLAGS]
+PREBUILT = Path(__file__).parent / "prebuilt"
+"""Where a wheel brings the kernels, compiled for one version of Python and of torch."""
 
 
 class CannotBuild(HeadwayError):
@@ -45,17 +51,39 @@ def sources() -> list[Path]:
 
 def build_folder() -> Path:
     """Return the cache folder of exactly these sources, this torch and this processor."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "headway" / "native" / _digest(sys.version, *sorted(cpu_flags()), *_COMPILE_FLAGS)
+
+
+def prebuilt() -> Path:
+    """Return where a wheel would have the library of exactly these sources, this torch and this Python."""
+    python = f"{sys.implementation.cache_tag}"
+    return PREBUILT / f"{NAME}-{_digest(python, *_WHEEL_FLAGS)}.so"
+
+
+def prebuild(folder: Path) -> Path:
+    """Compile the kernels for a wheel in a scratch folder; returns the library, named as `prebuilt` expects it.
+
+    Raises
+    ------
+    CannotBuild
+        When no compiler is found.
+    """
+    _compile(folder, _WHEEL_FLAGS)
+    return (folder / f"{NAME}.so").rename(folder / prebuilt().name)
+
+
+def _digest(*parts: str) -> str:
     digest = hashlib.sha256()
-    for part in [torch.__version__, sys.version, *sorted(cpu_flags()), *_COMPILE_FLAGS]:
+    for part in [torch.__version__, *parts]:
         digest.update(part.encode() + b"\0")
     for path in sources():
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "headway" / "native" / digest.hexdigest()[:16]
+    return digest.hexdigest()[:16]
 
 
 def load() -> ModuleType:
-    """Load the extension, building it first if this machine has not done so yet.
+    """Load the extension, building it first if neither a wheel brought it nor this machine has done so yet.
 
     Raises
     ------
@@ -66,6 +94,8 @@ def load() -> ModuleType:
     if not sources():
         raise CannotBuild("their sources are not installed")
     try:
+        if prebuilt().exists():
+            return _import(prebuilt())
         folder = build_folder()
         folder.mkdir(parents=True, exist_ok=True)
         library = folder / f"{NAME}.so"
@@ -73,7 +103,7 @@ def load() -> ModuleType:
         if not ready.exists():
             with _only_one_builder(folder):
                 if not ready.exists():
-                    _compile(folder)
+                    _compile(folder, _COMPILE_FLAGS)
                     ready.touch()
         return _import(library)
     except (OSError, ImportError, RuntimeError) as error:
@@ -98,7 +128,7 @@ def _only_one_builder(folder: Path) -> Iterator[None]:
         yield
 
 
-def _compile(folder: Path) -> None:
+def _compile(folder: Path, flags: list[str]) -> None:
     # The tools of a virtual environment that was not activated are beside its interpreter.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     for tool in (os.environ.get("CXX", "g++"), "ninja"):
@@ -112,7 +142,7 @@ def _compile(folder: Path) -> None:
         cpp_extension.load(
             name=NAME,
             sources=[str(path) for path in sources() if path.suffix == ".cpp"],
-            extra_cflags=_COMPILE_FLAGS,
+            extra_cflags=flags,
             extra_ldflags=["-fopenmp"],
             build_directory=str(folder),
             verbose=False,
