@@ -95,6 +95,7 @@ def test_random_draws_follow_the_distribution() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(695, 691, 237, 0.6875, 0.0, 0.5)  # more are as likely as the k-th than are looked at first
 @example(444, 257, 256, 0.5, 0.02, 0.5)
 @example(0, 485, 256, 0.75, 0.0, 0.0)  # a nucleus of more tokens than are looked at first
 @given(

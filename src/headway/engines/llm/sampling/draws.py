@@ -70,11 +70,12 @@ def draw_likeliest(logits: Tensor, uniforms: Tensor, top_k: Tensor, top_p: Tenso
     width = min(vocab, WIDTH)
     best, ids = logits.topk(width)
     total = torch.logsumexp(logits, -1) if bool((top_k >= width).any()) else logits.new_zeros(len(logits))
-    cut = _cut(best, total, top_k, top_p, log_min_p)
+    kth = best.gather(1, (top_k.clamp(max=width) - 1)[:, None])[:, 0]
+    cut = _cut(best, kth, total, top_k, top_p, log_min_p)
     tokens = _draw_above(best, ids, cut, uniforms)
     if width < vocab:
-        # A nucleus is a share of the top_k; the mass of more candidates than were looked at, but not all, is unknown.
-        unknown = (top_k >= width) & (top_k < vocab) & (top_p < 1)
+        # A nucleus is a share of the top_k (and of what is as likely as the k-th); not all of these may be here.
+        unknown = (best[:, -1] >= kth) & (top_k < vocab) & (top_p < 1)
         wide = (unknown | (best[:, -1] >= cut)).nonzero()[:, 0]
         if len(wide):
             kept = cut_wide(logits[wide], top_k[wide], top_p[wide], log_min_p[wide])
@@ -82,10 +83,9 @@ def draw_likeliest(logits: Tensor, uniforms: Tensor, top_k: Tensor, top_p: Tenso
     return tokens
 
 
-def _cut(best: Tensor, total: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: Tensor) -> Tensor:
+def _cut(best: Tensor, kth: Tensor, total: Tensor, top_k: Tensor, top_p: Tensor, log_min_p: Tensor) -> Tensor:
     """Return the smallest logit that stays, float32 `[rows]`, or minus infinity when `best` does not reach that far."""
     width = best.shape[1]
-    kth = best.gather(1, (top_k.clamp(max=width) - 1)[:, None])[:, 0]
     kept = best.masked_fill(best < kth[:, None], -torch.inf)  # tokens as likely as the k-th stay
     total = torch.where(top_k < width, kept.logsumexp(-1), total)
     shares = (kept - total[:, None]).exp().double()
