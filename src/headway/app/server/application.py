@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
@@ -12,13 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from headway.app.server.errors import ApiError, internal, of_status
+from headway.app.server.errors import ApiError, of_status
 from headway.app.server.frontdoor import OPEN_PATHS, FrontDoor, record_of
 from headway.app.server.limits import discard_body
+from headway.app.server.record import UNANSWERED
 from headway.app.server.routes import Routes
 from headway.app.server.service import Service
-
-log = logging.getLogger(__name__)
 
 REFUSALS = frozenset({413, 429, 503})
 
@@ -28,7 +26,7 @@ def make_app(service: Service) -> Starlette:
     app = Starlette(
         routes=Routes(service).table(),
         middleware=[Middleware(FrontDoor, service=service)],
-        exception_handlers={ApiError: _api_error, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug},
+        exception_handlers={ApiError: _api_error, HTTPException: _http_error, ClientDisconnect: _gone},
     )
     app.router.redirect_slashes = False
     app.state.service = service
@@ -63,12 +61,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _gone(request: Request, _: Exception) -> Response:
     record_of(request.scope).error = "the client went away"
-    return Response(status_code=400)  # nobody reads it
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    log.error("server: %s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(request, internal())
+    return Response(status_code=UNANSWERED)  # nobody reads it
 
 
 def _answer(request: Request, error: ApiError) -> Response:

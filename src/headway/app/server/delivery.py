@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from headway.app.server.answer import whole_answer
 from headway.app.server.chunks import ChunkWriter
@@ -21,6 +21,9 @@ from headway.app.server.service import Service
 from headway.app.server.tokenizer import ModelTokenizer
 
 log = logging.getLogger(__name__)
+
+READ_PATIENCE_S = 30.0
+"""How long a client may leave what it was sent unread before it counts as gone."""
 
 EVENT_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -64,7 +67,7 @@ class Delivery(Response):
         watch = asyncio.create_task(_watch(receive, mailbox))
         try:
             with contextlib.suppress(ClientGone), generation:
-                await (self._stream if self._order.stream else self._whole)(generation, send)
+                await (self._stream if self._order.stream else self._whole)(generation, _impatient(send))
         finally:
             timer.cancel()
             watch.cancel()
@@ -110,6 +113,19 @@ class Delivery(Response):
         record.output_tokens = generation.output_tokens
         record.finish = ",".join(meter.finishes)
         record.ttft_s = None if meter.ttft_s is None else round(meter.ttft_s, 6)
+
+
+def _impatient(send: Send) -> Send:
+    """Give up on a client that is connected but does not read: its place is wanted."""
+
+    async def sent(message: Message) -> None:
+        try:
+            async with asyncio.timeout(READ_PATIENCE_S):
+                await send(message)
+        except TimeoutError as error:
+            raise ClientGone from error
+
+    return sent
 
 
 async def _watch(receive: Receive, mailbox: Mailbox) -> None:

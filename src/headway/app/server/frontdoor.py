@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headway.app.server.errors import bad_key
-from headway.app.server.record import Record, now_s
+from headway.app.server.errors import bad_key, internal
+from headway.app.server.record import UNANSWERED, Record, now_s
 from headway.app.server.service import Service
 from headway.app.server.spans import request_span
+
+log = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Served without a key: probes and scrapers have none."""
@@ -47,12 +50,24 @@ class FrontDoor:
         scope["headway.record"], scope["headway.arrived_s"] = record, start_s
         try:
             with request_span(scope["headers"], record):
-                await self._pass(scope, receive, _noting(send, record), headers)
+                await self._guard(scope, receive, _noting(send, record), headers)
         finally:
             record.e2e_s = round(time.perf_counter() - start_s, 6)
             self._service.metrics.count("headway_http_requests", (_label(scope["path"]), str(record.status)))
             if scope["path"] not in OPEN_PATHS:  # probes ask every few seconds and say nothing about users
                 self._service.log.write(record)
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
+        """Let one request pass; a defect of ours becomes an answer like any other, with its line in the log."""
+        record = record_of(scope)
+        try:
+            await self._pass(scope, receive, send, headers)
+        except Exception:
+            log.exception("server: %s failed", record.route)
+            record.error = "internal error"
+            if record.status != UNANSWERED:
+                raise  # the answer had begun
+            await internal().response()(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
         if scope["path"] in OPEN_PATHS or self._service.keys.opens(headers.get(b"authorization", b"")):

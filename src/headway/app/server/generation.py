@@ -57,9 +57,11 @@ class Generation:
         try:
             for choice in self.choices:
                 self._engine.submit(self._submit(choice), self._mailbox)
-        except EngineError as error:
+        except BaseException as error:
             self.__exit__(None, None, None)
-            raise unavailable(str(error), "engine_restarting") from error
+            if isinstance(error, EngineError):
+                raise unavailable(str(error), "engine_restarting") from error
+            raise
         return self
 
     def __exit__(

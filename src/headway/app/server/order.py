@@ -12,7 +12,7 @@ from headway.app.server.body import ChatBody, CompletionBody
 from headway.app.server.config import ServerConfig
 from headway.app.server.errors import unavailable, unknown_model
 from headway.app.server.promises import Promise, Promises
-from headway.app.server.prompts import Prompt, chat_prompt, check_length, completion_prompts
+from headway.app.server.prompts import Prompt, chat_prompt, check_length, completion_prompts, num_prompts_in
 from headway.app.server.sampling import num_choices_of, refuse_bad_mix, sampling_of, stops_of
 from headway.app.server.tokenizer import ModelTokenizer
 from headway.engines.llm.messages import Ready, Sampling
@@ -139,6 +139,7 @@ class OrderDesk:
         """Make an order of plain prompts."""
         refuse_bad_mix(body)
         adapter = self.adapter_of(body.model)
+        num_choices_of(body, num_prompts_in(body.prompt), self._config.max_choices)  # before any work is put into it
         prompts = await completion_prompts(self.tokenizer, body, self.facts.vocab_size)
         return self._order(body, adapter, prompts, "cmpl-")
 

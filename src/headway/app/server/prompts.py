@@ -22,6 +22,14 @@ class Prompt(Struct, frozen=True):
     text: str = ""
 
 
+RESERVED = frozenset({
+    "self", "conversation", "messages", "chat_template", "tools", "documents", "tokenize", "tokenizer_kwargs",
+    "add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length", "return_tensors",
+    "return_dict", "return_assistant_tokens_mask", "processor_kwargs", "template",
+})  # fmt: skip
+"""What `chat_template_kwargs` must not hold: a template is a program, and a client must not bring its own."""
+
+
 async def chat_prompt(tokenizer: ModelTokenizer, body: ChatBody) -> Prompt:
     """Write a conversation as the model's chat template wants it.
 
@@ -32,11 +40,14 @@ async def chat_prompt(tokenizer: ModelTokenizer, body: ChatBody) -> Prompt:
     """
     if not body.messages:
         raise invalid("`messages` must hold at least one message.", "messages", "empty_array")
+    options = body.chat_template_kwargs or {}
+    if reserved := sorted(RESERVED & options.keys()):
+        raise invalid(f"`chat_template_kwargs` must not hold '{reserved[0]}'.", "chat_template_kwargs")
     text = tokenizer.prompt_of(
         plain_messages(body.messages),
         add_generation_prompt=body.add_generation_prompt,
         continue_final_message=body.continue_final_message,
-        **(body.chat_template_kwargs or {}),
+        **options,
     )
     return Prompt(await tokenizer.tokens_of(text, special=False))
 
@@ -55,6 +66,12 @@ async def completion_prompts(tokenizer: ModelTokenizer, body: CompletionBody, vo
     raise invalid(
         "`prompt` must hold only texts, only token ids, or only lists of token ids.", "prompt", "invalid_type"
     )
+
+
+def num_prompts_in(prompt: str | Sequence[Any]) -> int:
+    """How many prompts the `prompt` of a completion holds."""
+    one = isinstance(prompt, str) or all(isinstance(item, int) for item in prompt)
+    return 1 if one else len(prompt)
 
 
 def plain_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

@@ -13,6 +13,9 @@ from msgspec import Struct
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 
+UNANSWERED = 499
+"""The status of a request whose client went away before there was an answer."""
+
 
 class Record(Struct, kw_only=True, omit_defaults=True):
     """One line of the access log; what does not apply is left out.
@@ -48,7 +51,7 @@ class Record(Struct, kw_only=True, omit_defaults=True):
     at_s: Seconds
     id: str
     route: str
-    status: int = 499
+    status: int = UNANSWERED
     client: str = ""
     trace_id: str = ""
     model: str = ""

@@ -16,6 +16,7 @@ MAX_STOPS = 4
 MAX_STOP_CHARS = 1000
 MAX_BIASES = 1024
 MAX_STOP_TOKENS = 256
+MAX_DIGITS = 10
 MAX_PENALTY = 10.0
 COMPLETION_TOKENS = 16
 """OpenAI's default of `max_tokens` for plain completions."""
@@ -47,7 +48,7 @@ def sampling_of(body: ChatBody | CompletionBody, *, room_tokens: int, vocab_size
         temperature=_number("temperature", body.temperature, 0.0, 2.0, 1.0),
         top_p=_above("top_p", body.top_p, 0.0, 1.0, 1.0),
         min_p=_number("min_p", body.min_p, 0.0, 1.0, 0.0),
-        top_k=max(0, _whole("top_k", body.top_k, -1, math.inf, 0)),
+        top_k=min(max(0, _whole("top_k", body.top_k, -1, math.inf, 0)), vocab_size),
         repetition_penalty=_above("repetition_penalty", body.repetition_penalty, 0.0, MAX_PENALTY, 1.0),
         presence_penalty=_number("presence_penalty", body.presence_penalty, -2.0, 2.0, 0.0),
         frequency_penalty=_number("frequency_penalty", body.frequency_penalty, -2.0, 2.0, 0.0),
@@ -136,7 +137,7 @@ def _biases(given: dict[str, float], vocab_size: int) -> dict[int, float]:
         raise invalid(f"`logit_bias` takes at most {MAX_BIASES} tokens, got {len(given)}.", "logit_bias")
     biases = {}
     for key, bias in given.items():
-        if not (key.isascii() and key.isdigit()) or int(key) >= vocab_size:
+        if not (key.isascii() and key.isdigit() and len(key) < MAX_DIGITS) or int(key) >= vocab_size:
             raise invalid(f"Keys of `logit_bias` must be token ids below {vocab_size}, got {key!r}.", "logit_bias")
         biases[int(key)] = _number(f"logit_bias.{key}", bias, -100.0, 100.0, 0.0)
     return biases

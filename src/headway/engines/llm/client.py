@@ -159,8 +159,8 @@ class EngineClient:
         """
         if self.ready is None or self._wire is None:
             raise EngineError(self.why_not)
+        self._wire.send(request)  # first: what cannot be sent must not be waited for
         self._sinks[request.id] = sink
-        self._wire.send(request)
 
     def cancel(self, request: Id, reason: str = "cancelled") -> None:
         """Stop a request if it is still going on; its sink hears no more."""

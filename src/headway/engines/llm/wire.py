@@ -99,6 +99,7 @@ class Wire(Generic[H]):
         self._frame = bytearray()
         self._unsent = bytearray()
         self._writing = False
+        self._broken = False
         self._written = asyncio.Event()
 
     @staticmethod
@@ -188,14 +189,14 @@ class Wire(Generic[H]):
 
     def _write_some(self, data: bytearray) -> int:
         """Offer bytes to the socket; returns how many need not be offered again."""
-        if self.closed:
+        if self.closed or self._broken:
             return len(data)
         try:
             return self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except ConnectionError:
-            self.closed = True
+            self._broken = True  # what the other end said before is still to be read; then comes the end
             return len(data)
 
     def _write(self) -> None:

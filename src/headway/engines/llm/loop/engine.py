@@ -136,7 +136,7 @@ class LlmEngine:
             if isinstance(message, Submit):
                 self._submit(message)
             elif isinstance(message, Cancel):
-                self._todo.append(partial(self._cancel, message))
+                self._hear_cancel(message)
             elif isinstance(message, Drain):
                 self.drain()
 
@@ -205,12 +205,19 @@ class LlmEngine:
         live.state = self._board.add(live.request)
         return RequestArrived(at_s=now_s, work=live.request)
 
+    def _hear_cancel(self, cancel: Cancel) -> None:
+        """Forget what is still being compiled; anything else ends in turn, behind its own arrival."""
+        if self._compiling.forget(cancel.id):
+            self._line.send(Outputs(items=[Output(id=cancel.id, finish=cancel.reason)]))
+        else:
+            self._todo.append(partial(self._cancel, cancel))
+
     def _cancel(self, cancel: Cancel) -> Event | None:
         live = self._lives.get(cancel.id)
-        here = live is not None and live.state is not None and not live.ended
-        if here or self._compiling.forget(cancel.id):
-            self._line.send(Outputs(items=[Output(id=cancel.id, finish=cancel.reason)]))
-        return self._end(cancel.id, cancel.reason) if here else None
+        if live is None or live.state is None or live.ended:
+            return None
+        self._line.send(Outputs(items=[Output(id=cancel.id, finish=cancel.reason)]))
+        return self._end(cancel.id, cancel.reason)
 
     def _end(self, request: Id, reason: str) -> Event:
         self._stepper.leave(self._lives.pop(request))

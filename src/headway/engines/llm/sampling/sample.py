@@ -115,6 +115,9 @@ def _follow_grammars(logits: Tensor, recipes: Sequence[Recipe | None]) -> None:
             recipe.fail("the grammar cannot be followed: no token may come next")
         else:
             logits[row].masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
+            if recipe.forbids_end and not bool((logits[row] > -torch.inf).any()):
+                logits[row].zero_()  # a row without a possible token must not spoil those of the others
+                recipe.fail("the grammar allows nothing but an end, and min_tokens forbids it")
 
 
 # What chooses ------------------------------------------------------------------------------------------------------
