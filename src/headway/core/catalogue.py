@@ -161,8 +161,9 @@ def resolve(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"catalogue: {path!r} must name something to import, got {error}.") from error
+    except Exception as error:  # whatever a module does when it is imported, a syntax error included
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"catalogue: {path!r} must name something to import, got {what}.") from error
 
 
 def forget() -> None:

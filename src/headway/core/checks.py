@@ -6,6 +6,7 @@ function of a `Subject` that raises `AssertionError` with a sentence when the co
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
 import time
@@ -232,10 +233,12 @@ def check_decisions_take_little_time(subject: Subject) -> None:
 
 
 def check_no_clock_and_no_dice(subject: Subject) -> None:
-    """The mechanism's module does not hold a clock, an event loop, threads or global dice."""
+    """The mechanism's module imports no clock, no event loop, no threads and no global dice."""
     module = inspect.getmodule(subject.cls)
-    held = {getattr(value, "__name__", "") for value in vars(module).values() if inspect.ismodule(value)}
-    forbidden = held & {"time", "asyncio", "threading", "random"}
+    tree = ast.parse(inspect.getsource(module)) if module else ast.Module([], [])
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    forbidden = {name.partition(".")[0] for name in imported} & {"time", "datetime", "asyncio", "threading", "random"}
     assert not forbidden, f"policies must not use {', '.join(sorted(forbidden))}"
 
 

@@ -145,7 +145,10 @@ def _hints(make: Callable[..., Any]) -> dict[str, Any]:
 
 def _convert(value: Any, wanted: Any, where: str) -> Any:
     if isinstance(value, str) and wanted in (int, float, int | None, float | None):
-        value = number(value)
+        try:
+            value = number(value)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
     if wanted in (int, int | None) and isinstance(value, float) and value.is_integer():
         value = int(value)
     try:

@@ -145,8 +145,11 @@ def read_header(path: Path | str) -> TraceHeader:
     TraceError
         When the file is not a trace of this version.
     """
-    with Path(path).open("rb") as file:
-        line = file.readline()
+    try:
+        with Path(path).open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise TraceError(f"{path}: must be a file that can be read, got: {error.strerror}.") from error
     try:
         header = msgspec.json.decode(line, type=TraceHeader)
     except msgspec.DecodeError as error:
@@ -178,4 +181,7 @@ def read_trace(path: Path | str) -> Iterator[Record]:
             except msgspec.DecodeError as error:
                 if not line.endswith(b"\n"):
                     return
-                raise TraceError(f"{path}:{number}: every line must be a known event or action ({error}).") from error
+                raise TraceError(
+                    f"{path}:{number}: every line must be a known event or action ({error}). "
+                    "Import the nouns of the family that wrote it, such as headway.policies.serving.nouns."
+                ) from error

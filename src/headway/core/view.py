@@ -63,7 +63,7 @@ class Draft:
             return False
         left = dict(self.free(resource))
         for kind, amount in needs.items():
-            left[kind] -= amount
+            left[kind] = left.get(kind, 0.0) - amount
         self._free[resource] = left
         self.actions.append(Start(work, {resource: needs}))
         return True
@@ -129,7 +129,7 @@ class Board:
                 return why
         for resource, amounts in action.on.items():
             for kind, amount in amounts.items():
-                self._free[resource][kind] -= amount
+                self._free[resource][kind] = self._free[resource].get(kind, 0.0) - amount
         self._running[action.id] = action
         del self._waiting[action.id]
         return None

@@ -132,3 +132,19 @@ def test_nonsense_and_oversize_are_errors(monkeypatch: pytest.MonkeyPatch) -> No
     assert engine.ready() == []
     api.close()
     engine.close()
+
+
+def test_last_words_are_heard_after_a_write_to_a_dead_peer_failed() -> None:
+    async def talk() -> None:
+        api, engine = ends()
+        engine.send(Loading(what="the end"))
+        await engine.flush()
+        engine.close()
+        api.send(Cancel(id="r1"))
+        api.send(Cancel(id="r2"))
+        assert await api.receive() == [Loading(what="the end")]
+        assert await api.receive() == []
+        assert api.closed
+        api.close()
+
+    asyncio.run(talk())

@@ -58,7 +58,9 @@ class Draft(Struct, frozen=True, kw_only=True):
             When there is no such family or seat.
         """
         family, _, name = id.partition("/")
-        if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        if keyword.iskeyword(name):
+            raise ConfigError(f"new: a name must not be a word of Python, got {name!r}. Try {name}_policy.")
+        if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"new: an id must be FAMILY/NAME in small letters, digits and _, got {id!r}. Try serving/mine."
             )

@@ -117,6 +117,8 @@ def load_tokenizer(model: str) -> ModelTokenizer:
     """
     from transformers import AutoTokenizer  # imported late: it takes seconds
 
+    if model.startswith(("/", ".", "~")) and not Path(model).is_dir():
+        raise ConfigError(f"server: model must be a folder or a hub id, got {model!r}, which is no folder here.")
     if Path(model).is_dir() and not any(Path(model).glob("*token*")):
         raise ConfigError(f"server: the model folder must hold a tokenizer, got none in {model}.")
     try:

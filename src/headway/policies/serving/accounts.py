@@ -54,7 +54,10 @@ class RequestAccounts:
         if isinstance(event, Failed):
             self.ledger.miss(slo_class, own)
         elif event.reason != "cancelled":
-            self.ledger.record(slo_class, {name: getattr(event, name) for name in METRICS}, own)
+            metrics = {name: getattr(event, name) for name in METRICS}
+            if event.output_tokens < 2:
+                del metrics["tpot_s"]  # there is no time between one token
+            self.ledger.record(slo_class, metrics, own)
 
 
 def _own_slos(request: Request) -> tuple[Slo, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from headway.engines.llm.messages import Sampling
@@ -109,7 +109,10 @@ def test_ranked_draws_hit_their_support_and_no_more(
     logits = random_logits(3, vocab, seed)
     logits = (logits / step).round() * step if step else logits
     k = min(top_k, vocab)
-    wanted = torch.stack([expected(row, k, top_p, min_p) for row in logits])
+    wanted, less, more = (
+        torch.stack([expected(row, k, min(top_p + nudge, 1.0), min_p) for row in logits]) for nudge in (0, -1e-6, 1e-6)
+    )
+    assume(torch.equal(less > 0, more > 0))  # on the very border of a nucleus, rounding decides
     for uniform in (0.0, 0.3, 0.7, 1 - 2**-53):
         tokens = draw_likeliest(
             logits,
@@ -277,3 +280,23 @@ def test_a_fresh_seed_is_drawn_from_evenly() -> None:
 )
 def test_only_plain_greedy_needs_no_plan(asked: dict[str, Any], is_plain: bool) -> None:
     assert plain(Sampling(**asked)) == is_plain
+
+
+def test_a_row_without_a_possible_token_fails_alone() -> None:
+    class OnlyTheEnd:
+        error = ""
+
+        def allowed(self) -> Any:
+            return (torch.arange(VOCAB) == 1).numpy()
+
+        def accept(self, token: int) -> None:
+            raise AssertionError(f"{token} was chosen although nothing could be")
+
+    stuck = make_recipe(end_ids=(1,), min_tokens=2, top_p=0.5)
+    stuck.matcher = OnlyTheEnd()  # type: ignore[assignment]
+    fine = make_recipe(top_p=0.5, seed=1)
+    tokens, _ = sample(random_logits(2), [stuck, fine])
+    assert len(tokens) == 2
+    assert stuck.ended
+    assert "min_tokens" in stuck.why
+    assert not fine.ended
