@@ -39,12 +39,16 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     wrap : str
         ``"module:function"`` of (seat, part, name) -> policy: how a single seat becomes a whole policy. Empty when
         all rows are policies.
+    scenario: str
+        ``"module:Class"`` of its `Scenario`, whose constructor takes what a recipe says about the setting. Empty when the
+        family has none yet.
     """
 
     name: str
     about: str
     world: str = ""
     wrap: str = ""
+    scenario: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

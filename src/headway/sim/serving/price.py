@@ -1,4 +1,4 @@
-"""How long a step takes in virtual time."""
+"""How long a step takes in virtual time: the protocol of cost models, and the simplest of them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,59 @@ from msgspec import Struct
 
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
-from headway.policies.serving.nouns import Step
-from headway.policies.serving.state import InstanceState
+
+
+class Chunk(Struct, frozen=True, gc=False):
+    """Tokens of a prompt (or of a recomputed output) that a step computes.
+
+    Parameters
+    ----------
+    tokens : int
+        How many, >= 1.
+    context_tokens : int
+        How many tokens before them are in memory, >= 0.
+    layers_frac : float
+        Through which share of the layers they go, in (0, 1].
+    """
+
+    tokens: int
+    context_tokens: int
+    layers_frac: float = 1.0
+
+
+class BatchShape(Struct, frozen=True, gc=False):
+    """What a step computes, as far as its price depends on it.
+
+    Parameters
+    ----------
+    num_decodes : int
+        Requests that get one more token, >= 0.
+    context_tokens : int
+        Tokens in memory that these attend to, in total and not counting the new ones, >= 0.
+    chunks : tuple of Chunk
+        Prompts under way.
+    share : float
+        The share of the compute that the step gets, in (0, 1].
+    """
+
+    num_decodes: int
+    context_tokens: int
+    chunks: tuple[Chunk, ...] = ()
+    share: float = 1.0
 
 
 class StepPrice(Protocol):
-    """Tells what one run of a step costs."""
+    """Tells what one run of a step costs on one instance.
 
-    def step_s(self, step: Step, instance: InstanceState) -> Seconds:
-        """Return the time of one run of `step`, in seconds, > 0; `instance` is as it was before the run."""
+    A step of decodes alone costs an affine function of their context, so that a world can run many of them in closed
+    form: ``step_s(BatchShape(n, context)) == base_s + per_token_s * context`` with ``decode_line(n)``.
+    """
+
+    def step_s(self, shape: BatchShape) -> Seconds:
+        """Return the time of one run, in seconds, > 0. Of an instance in pipeline stages, the time of one stage."""
+
+    def decode_line(self, num_decodes: int) -> tuple[Seconds, Seconds]:
+        """Return (base_s, per_token_s) of a step of `num_decodes` decodes and nothing else, at the full share."""
 
 
 class LinearPrice(Struct, frozen=True, kw_only=True):
@@ -53,20 +97,20 @@ class LinearPrice(Struct, frozen=True, kw_only=True):
         if not self.fixed_s > 0 or not min(self.prefill_token_s, self.decode_s, self.context_token_s) >= 0:
             raise ConfigError(f"LinearPrice: fixed_s must be > 0 and the others >= 0, got {self}. Try the defaults.")
 
-    def step_s(self, step: Step, instance: InstanceState) -> Seconds:
-        """Return the time of one run of `step`, in seconds.
+    def step_s(self, shape: BatchShape) -> Seconds:
+        """Return the time of one run, in seconds.
 
-        A piece that passes through some of the layers costs that share of its time; a step that gets a share of the
+        A chunk that passes through some of the layers costs that share of its time; a step that gets a share of the
         compute takes the longer for it.
         """
-        total_s = self.fixed_s
-        for piece in step.pieces:
-            state = instance.running.get(piece.request)
-            if state is None:  # it ended in an earlier run of the same step
-                continue
-            tokens_s = self.decode_s if state.decoding else piece.tokens * self.prefill_token_s
-            piece_s = tokens_s + (state.computed_tokens + piece.tokens) * self.context_token_s
-            if piece.layers is not None:
-                piece_s *= (piece.layers[1] - piece.layers[0]) / instance.num_layers
-            total_s += piece_s
-        return total_s / step.share
+        base_s, per_token_s = self.decode_line(shape.num_decodes)
+        total_s = base_s + per_token_s * shape.context_tokens
+        for chunk in shape.chunks:
+            attended = chunk.context_tokens + chunk.tokens
+            chunk_s = chunk.tokens * self.prefill_token_s + attended * self.context_token_s
+            total_s += chunk_s * chunk.layers_frac
+        return total_s / shape.share
+
+    def decode_line(self, num_decodes: int) -> tuple[Seconds, Seconds]:
+        """Return (base_s, per_token_s) of a step of decodes alone."""
+        return self.fixed_s + num_decodes * (self.decode_s + self.context_token_s), self.context_token_s

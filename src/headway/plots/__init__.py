@@ -1,0 +1,1 @@
+"""What a report looks like: figures, timelines, one-file pages."""
