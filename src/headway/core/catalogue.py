@@ -40,7 +40,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ``"module:function"`` of (seat, part, name) -> policy: how a single seat becomes a whole policy. Empty when
         all rows are policies.
     scenario: str
-        ``"module:Class"`` of its `Scenario`, whose constructor takes what a recipe says about the setting. Empty when the
+        ``"module:Class"`` of its `Scenario`, whose constructor takes what a recipe says of the setting. Empty when the
         family has none yet.
     """
 
