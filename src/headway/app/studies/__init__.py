@@ -1,0 +1,1 @@
+"""Studies in virtual time: one run, comparisons, capacity, replays. The verbs of the command line stand on it."""
