@@ -1,0 +1,55 @@
+"""Colours that people with any colour vision can tell apart, and that stay with their owner on every chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+COLOURS = ("#3b6fb6", "#e0663c", "#228b54", "#a8458f", "#c79a1b", "#3aa6c4", "#8a8f98")
+"""Blue, vermilion, green, purple, ochre, cyan, grey: apart in hue and in lightness, readable on white and on black."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""What tells apart those who share a colour, round by round."""
+MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
+BOUND = "#b3261e"
+"""The colour of objectives: nobody else has it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one name is drawn.
+
+    Parameters
+    ----------
+    colour : str
+        ``"#rrggbb"``.
+    dash : str
+        One of `DASHES`.
+    marker : str
+        One of `MARKERS`.
+    """
+
+    colour: str
+    dash: str
+    marker: str
+
+
+class Palette:
+    """Gives every name its look when it is first asked for, and the same one ever after.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names that get theirs right away, in this order.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._looks: dict[str, Look] = {}
+        for name in names:
+            self.look(name)
+
+    def look(self, name: str) -> Look:
+        """Return the look of a name."""
+        if name not in self._looks:
+            turn, place = divmod(len(self._looks), len(COLOURS))
+            self._looks[name] = Look(COLOURS[place], DASHES[turn % len(DASHES)], MARKERS[place])
+        return self._looks[name]
