@@ -1,0 +1,75 @@
+"""How much power a replica draws: idle, awake, and with its arithmetic and its memory at work."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from headway.sim.serving.cost.hardware import FLOAT_BYTES
+from headway.sim.serving.cost.stage import Stage
+from headway.sim.serving.price import BatchShape, StepPrice
+
+
+class PowerFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Shares of the span from idle to the thermal design power that a busy accelerator draws.
+
+    Parameters
+    ----------
+    awake_frac : float
+        While any step runs, in [0, 1].
+    compute_frac, memory_frac : float
+        More at the full rate of arithmetic, and at the full bandwidth of memory, >= 0. The sum stops at 1.
+    """
+
+    awake_frac: float = 0.25
+    compute_frac: float = 0.75
+    memory_frac: float = 0.45
+
+
+class PowerModel:
+    """Watts of a replica while a step runs: per accelerator ``idle + (tdp - idle) * min(1, a + c * u_c + m * u_m)``.
+
+    ``u_c`` and ``u_m`` are the shares of the peaks of arithmetic and of memory bandwidth that the step makes use of in
+    the time it takes.
+
+    Parameters
+    ----------
+    stage : Stage
+        What the step computes and reads.
+    price : StepPrice
+        How long it takes.
+    fit : PowerFit
+        The shares.
+    """
+
+    def __init__(self, *, stage: Stage, price: StepPrice, fit: PowerFit | None = None) -> None:
+        self.stage = stage
+        self.price = price
+        self.fit = fit or PowerFit()
+        accelerator, model = stage.accelerator, stage.model
+        num_accelerators = stage.tensor_parallel * stage.pipeline_parallel
+        self.idle_watts = num_accelerators * accelerator.idle_watts
+        self.span_watts = num_accelerators * (accelerator.tdp_watts - accelerator.idle_watts)
+        self._token_flops = model.token_flops / num_accelerators
+        self._pair_flops = model.pair_flops * stage.num_layers / stage.tensor_parallel
+        self._decode_pair_flops = model.decode_pair_flops * stage.num_layers / stage.tensor_parallel
+        self._token_bytes = stage.num_layers * model.kv_layer_numbers(stage.tensor_parallel) * FLOAT_BYTES[stage.kv]
+        self._arithmetic = accelerator.flops(accelerator.arithmetic(stage.weights))
+
+    def watts(self, shape: BatchShape) -> float:
+        """Return the power of all accelerators of the replica while such a step runs."""
+        compute, memory = self.utilisation(shape)
+        busy = self.fit.awake_frac + self.fit.compute_frac * compute + self.fit.memory_frac * memory
+        return self.idle_watts + self.span_watts * min(1.0, busy)
+
+    def utilisation(self, shape: BatchShape) -> tuple[float, float]:
+        """Return the shares of the peaks of arithmetic and of memory bandwidth that a step makes use of."""
+        tokens, attended = shape.num_decodes, shape.context_tokens
+        flops = self._decode_pair_flops * attended
+        for chunk in shape.chunks:
+            tokens += chunk.tokens
+            attended += chunk.context_tokens
+            flops += self._pair_flops * chunk.tokens * (chunk.context_tokens + 0.5 * chunk.tokens)
+        step_s = self.price.step_s(shape)
+        moved = self.stage.weight_bytes(tokens) + self._token_bytes * (attended + tokens)
+        compute = (self._token_flops * tokens / self._arithmetic + flops / self.stage.accelerator.bf16_flops) / step_s
+        return min(1.0, compute), min(1.0, self.stage.accelerator.read_s(moved) / step_s)

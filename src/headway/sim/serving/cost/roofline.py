@@ -1,0 +1,108 @@
+"""The price of a step from what its kernels compute and read: a roofline with fitted shares of the peaks."""
+
+from __future__ import annotations
+
+from headway.core.nouns import Seconds
+from headway.sim.serving.cost.efficiency import EngineFit
+from headway.sim.serving.cost.stage import Stage
+from headway.sim.serving.price import BatchShape, Chunk
+
+
+class RooflinePrice:
+    """Prices steps of one stage of an instance; a `StepPrice`.
+
+    A step takes the engine's own time, plus its kernels': products, elementwise work and communication by its tokens
+    (memoised, so that their formulas may be as fine as the measurements allow), attention of decodes (affine in their
+    context), attention of prompts (causal pairs), and the logits of every request in it. Kernels follow each
+    other; none overlap.
+
+    A step that gets a share of the compute has its arithmetic slowed by it, its memory traffic not: true above a
+    third of the cores or so, which can draw all the bandwidth, and too kind below. Chunks that pass through some of the
+    layers are taken to pass through the same ones.
+
+    Parameters
+    ----------
+    stage : Stage
+        The kernels.
+    engine : EngineFit
+        What the engine adds.
+    """
+
+    def __init__(self, *, stage: Stage, engine: EngineFit) -> None:
+        self.stage = stage
+        self.engine = engine
+        self._at = {1.0: _AtShare(stage, engine, 1.0)}
+
+    def step_s(self, shape: BatchShape) -> Seconds:
+        """Return the time of one run, in seconds. Of an instance in pipeline stages, the time of one stage."""
+        costs = self._at.get(shape.share) or self._add(shape.share)
+        if shape.chunks:
+            return costs.mixed_s(shape.num_decodes, shape.context_tokens, shape.chunks)
+        base_s, token_s = costs.lines.get(shape.num_decodes) or costs.line(shape.num_decodes)
+        return base_s + token_s * shape.context_tokens
+
+    def decode_line(self, num_decodes: int) -> tuple[Seconds, Seconds]:
+        """Return (base_s, per_token_s) of a step of `num_decodes` decodes and nothing else, at the full share."""
+        costs = self._at[1.0]
+        return costs.lines.get(num_decodes) or costs.line(num_decodes)
+
+    def _add(self, share: float) -> _AtShare:
+        self._at[share] = _AtShare(self.stage, self.engine, share)
+        return self._at[share]
+
+
+class _AtShare:
+    """All that is known of steps at one share of the compute."""
+
+    def __init__(self, stage: Stage, engine: EngineFit, share: float) -> None:
+        self._stage, self._engine, self._share = stage, engine, share
+        self.lines: dict[int, tuple[Seconds, Seconds]] = {}
+        self._layers: dict[int, Seconds] = {}
+        self._heads: dict[int, Seconds] = {}
+        factor = engine.kernel_factor
+        self._once_s, self._pair_s, self._token_s, self._context_s = (factor * part for part in stage.prefill_s(share))
+
+    def line(self, num_decodes: int) -> tuple[Seconds, Seconds]:
+        """Return, and remember, (base_s, per_token_s) of a step of decodes."""
+        once_s, token_s = self._stage.decode_s(num_decodes, self._share)
+        factor = self._engine.kernel_factor
+        base_s = self._layers_s(num_decodes) + self._head_s(num_decodes) + factor * once_s
+        self.lines[num_decodes] = base_s, factor * token_s
+        return self.lines[num_decodes]
+
+    def mixed_s(self, num_decodes: int, context_tokens: int, chunks: tuple[Chunk, ...]) -> Seconds:
+        """Return the time of a step with chunks of prompts."""
+        new, attention_s, whole = 0, self._once_s, True
+        for chunk in chunks:
+            tokens, context = chunk.tokens, chunk.context_tokens
+            part_s = tokens * ((context + 0.5 * tokens) * self._pair_s + self._token_s) + context * self._context_s
+            attention_s += part_s * chunk.layers_frac
+            new += tokens
+            whole = whole and chunk.layers_frac == 1
+        total_s = attention_s + self._engine.token_s * new + self._head_s(num_decodes + len(chunks))
+        total_s += self._layers_s(num_decodes + new) if whole else self._partly_s(num_decodes, chunks)
+        if num_decodes:
+            base_s, token_s = self.lines.get(num_decodes) or self.line(num_decodes)
+            total_s += base_s - self._layers_s(num_decodes) - self._head_s(num_decodes) + token_s * context_tokens
+        return total_s
+
+    def _partly_s(self, num_decodes: int, chunks: tuple[Chunk, ...]) -> Seconds:
+        """Return the time of the layers when chunks pass through some: from those that all share to those with none."""
+        total_s, tokens, upto = 0.0, num_decodes + sum(chunk.tokens for chunk in chunks), 0.0
+        for chunk in sorted(chunks, key=lambda one: one.layers_frac):
+            total_s += (chunk.layers_frac - upto) * self._layers_s(tokens)
+            tokens, upto = tokens - chunk.tokens, chunk.layers_frac
+        return total_s + (1 - upto) * self._layers_s(num_decodes)
+
+    def _layers_s(self, tokens: int) -> Seconds:
+        if (known := self._layers.get(tokens)) is None:
+            known = self._layers[tokens] = self._engine.kernel_factor * self._stage.layers_s(tokens, self._share)
+        return known
+
+    def _head_s(self, sequences: int) -> Seconds:
+        """Return the time of the logits, and what the engine does per step and per request."""
+        if (known := self._heads.get(sequences)) is None:
+            engine = self._engine
+            kernels_s = engine.kernel_factor * self._stage.head_s(sequences, self._share)
+            known = self._heads[sequences] = engine.step_s + engine.sequence_s * sequences + kernels_s
+        return known
