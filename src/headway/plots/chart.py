@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -222,6 +224,22 @@ def keys_of(mark: Mark) -> tuple[str, ...]:
     if isinstance(mark, Bars) and mark.keys:
         return mark.keys
     return (mark.key or mark.name,)
+
+
+def lanes_of(chart: Chart) -> list[str]:
+    """Return the lanes of a chart of spans, numbers in order; none for another chart."""
+    spans = [mark for mark in chart.marks if isinstance(mark, Spans)]
+    return natural_order({str(lane) for mark in spans for lane in np.unique(mark.lane)})
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Return names with their numbers in order: ``node-2`` before ``node-10``."""
+    return sorted(names, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    parts = re.split(r"([0-9]+)", name)
+    return [(place % 2 == 1, int(part) if place % 2 else 0, part) for place, part in enumerate(parts)]
 
 
 def _same_length(where: str, **columns: Any) -> None:

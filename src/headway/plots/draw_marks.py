@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.plots.chart import Axis, Bars, Chart, Curve, Spans, keys_of
+from headway.plots.chart import Axis, Bars, Curve, Spans, keys_of
 from headway.plots.palette import Look, Palette
 from headway.plots.thinning import merge_spans, thin
 
@@ -15,6 +15,8 @@ INK = "#24282e"
 """The colour of text and of nothing else."""
 MAX_POINTS = 3_000
 PIXELS = 2_000
+CROWDED = 400
+"""More points than this would run into a thick line."""
 
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (5, 2)), "dot": (0, (1, 1.5)), "dashdot": (0, (5, 2, 1, 2))}
 _MARKERS = {
@@ -59,14 +61,9 @@ def draw_spans(axes: Any, mark: Spans, lanes: list[str], palette: Palette) -> No
     colour = palette.look(keys_of(mark)[0]).colour
     reach = float(mark.end.max() - mark.start.min()) if len(mark.start) else 0.0
     start, end, lane = merge_spans(mark.start, mark.end, mark.lane, reach / PIXELS)
-    rows = np.array([lanes.index(str(name)) for name in lane], dtype=np.float64)
+    place = {name: float(row) for row, name in enumerate(lanes)}
+    rows = np.array([place[str(name)] for name in lane])
     axes.barh(rows, end - start, left=start, height=0.62, color=colour, linewidth=0, label=mark.name)
-
-
-def lanes_of(chart: Chart) -> list[str]:
-    """Return the lanes of a chart of spans, in the order they appear; none for another chart."""
-    spans = [mark for mark in chart.marks if isinstance(mark, Spans)]
-    return list(dict.fromkeys(str(lane) for mark in spans for lane in mark.lane))
 
 
 def tick_text(axis: Axis) -> Callable[[float, int | None], str]:
@@ -79,7 +76,7 @@ def tick_text(axis: Axis) -> Callable[[float, int | None], str]:
 def _line(look: Look, mark: Curve) -> dict[str, Any]:
     style = "steps-post" if mark.shape in {"step", "area"} else "default"
     line: dict[str, Any] = {"color": look.colour, "linestyle": _DASHES[look.dash], "drawstyle": style}
-    if mark.shape == "area":
+    if mark.shape == "area" or len(mark.x) > CROWDED:
         line["linewidth"] = 1.0
     if mark.marked:
         line |= {"marker": _MARKERS[look.marker], "markersize": 4.5, "markeredgewidth": 0}

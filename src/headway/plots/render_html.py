@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Figure, Spans, keys_of, panels_of
+from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Figure, Spans, keys_of, lanes_of, panels_of
 from headway.plots.palette import BOUND, Palette
 from headway.plots.thinning import merge_spans, thin
 
@@ -127,10 +127,12 @@ def _layout(charts: tuple[Chart, ...], *, show_legend: bool) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13},
-        "margin": {"l": 64, "r": 20, "t": 28 if len(charts) > 1 else 12, "b": 48},
+        "margin": {"l": 64, "r": 20, "t": 30, "b": 48},
         "height": _height(charts),
         "showlegend": show_legend,
         "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8a8f98", "activecolor": "#3b6fb6"},
+        "bargap": 0.35,
         "barmode": "overlay" if spans else "group",
         "hovermode": "x unified" if curves else "closest",
         "shapes": [shape for row, chart in enumerate(charts) for shape in _shapes(chart, row)],
@@ -144,7 +146,7 @@ def _layout(charts: tuple[Chart, ...], *, show_legend: bool) -> dict[str, Any]:
 def _height(charts: tuple[Chart, ...]) -> int:
     if len(charts) > 1:
         return 110 + 170 * len(charts)
-    lanes = {str(lane) for mark in charts[0].marks if isinstance(mark, Spans) for lane in mark.lane}
+    lanes = lanes_of(charts[0])
     return min(1_200, 130 + 34 * len(lanes)) if lanes else 380
 
 
@@ -160,7 +162,12 @@ def _axes(chart: Chart, row: int, num_rows: int) -> dict[str, Any]:
         x |= {"matches": "x"} if row else {}
         x |= {} if last else {"showticklabels": False, "title": {"text": ""}}
     if any(isinstance(mark, Spans) for mark in chart.marks):
-        y |= {"type": "category", "autorange": "reversed", "categoryorder": "array", "categoryarray": _lanes(chart)}
+        y |= {
+            "type": "category",
+            "autorange": "reversed",
+            "categoryorder": "array",
+            "categoryarray": [escape(lane) for lane in lanes_of(chart)],
+        }
         y.pop("range", None)
     if any(isinstance(mark, Bars) for mark in chart.marks):
         x |= {"type": "category", "showgrid": False}
@@ -182,11 +189,6 @@ def _axis(axis: Axis) -> dict[str, Any]:
     if axis.low is not None or axis.high is not None:
         out["range"] = [_on_axis(axis, end) for end in (axis.low, axis.high)]  # None follows the data
     return out
-
-
-def _lanes(chart: Chart) -> list[str]:
-    spans = [mark for mark in chart.marks if isinstance(mark, Spans)]
-    return list(dict.fromkeys(escape(str(lane)) for mark in spans for lane in mark.lane))
 
 
 def _shapes(chart: Chart, row: int) -> Iterator[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from math import log as ln
 from pathlib import Path
 from typing import Any
 
 from headway.core.errors import ConfigError
-from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Figure, Spans, panels_of
-from headway.plots.draw_marks import INK, draw_bars, draw_curve, draw_spans, lanes_of, tick_text
+from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Figure, Spans, lanes_of, panels_of
+from headway.plots.draw_marks import INK, draw_bars, draw_curve, draw_spans, tick_text
 from headway.plots.libraries import library
 from headway.plots.palette import BOUND, Palette
 from headway.plots.writing import replacing
@@ -17,6 +18,9 @@ from headway.plots.writing import replacing
 IMAGE_SUFFIXES = (".png", ".svg", ".pdf")
 WIDTH_IN = 7.2
 """Width of every figure, in inches: that of a page's text."""
+
+PAPER = "#fefefd"
+"""The colour of what clears the ground under text, and of nothing else."""
 
 _STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"], "font.size": 9.5, "axes.titlesize": 9.5, "axes.titleweight": "bold",
@@ -68,7 +72,12 @@ def svg_of(figure: Figure, palette: Palette, name: str) -> str:
         What the names inside begin with, so that several figures can stand on one page.
     """
     text = _drawn(figure, palette, "svg", titled=False).decode()
-    svg = text[text.index("<svg") :].replace(INK, "currentColor").replace("<svg ", '<svg class="still" ', 1)
+    svg = (
+        text[text.index("<svg") :]
+        .replace(INK, "currentColor")
+        .replace(PAPER, "var(--paper)")
+        .replace("<svg ", '<svg class="still" ', 1)
+    )
     # Fonts are the page's, and no metadata: it holds addresses elsewhere.
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     return re.sub(r'(id="|url\(#|href="#)', rf"\1{name}-", svg)
@@ -160,7 +169,14 @@ def _ends(axis: Axis, drawn: tuple[float, float]) -> tuple[float, float]:
 
 def _bound(axes: Any, bound: Bound) -> None:
     line = {"color": BOUND, "linewidth": 1.2, "linestyle": (0, (5, 3)), "zorder": 3}
-    note = {"color": BOUND, "fontsize": 8.5, "textcoords": "offset points", "zorder": 4}
+    halo = library("matplotlib.patheffects", "to draw images").withStroke(linewidth=3, foreground=PAPER)
+    note: dict[str, Any] = {
+        "path_effects": [halo],
+        "color": BOUND,
+        "fontsize": 8.5,
+        "textcoords": "offset points",
+        "zorder": 4,
+    }
     if bound.axis == "x":
         axes.axvline(bound.at, **line)
         right = _share(axes.get_xlim(), bound.at, log=axes.get_xscale() == "log") > 0.75
@@ -174,14 +190,8 @@ def _bound(axes: Any, bound: Bound) -> None:
 
 def _share(ends: tuple[float, float], at: float, *, log: bool) -> float:
     if log:
-        return _share_of_log(ends, at)
+        ends, at = (ln(ends[0]), ln(ends[1])), ln(at)
     return (at - ends[0]) / ((ends[1] - ends[0]) or 1.0)
-
-
-def _share_of_log(ends: tuple[float, float], at: float) -> float:
-    from math import log
-
-    return log(at / ends[0]) / (log(ends[1] / ends[0]) or 1.0)
 
 
 def _legend(sheet: Any, rows: Any) -> None:
