@@ -23,6 +23,13 @@ FLAGS = {
         "--api-key --json --max-tokens --message --min-p --model --seed --slo-class --stop --system "
         "--temperature --top-k --top-p --url"
     ),
+    "run": (
+        "<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"
+    ),
+    "compare": (
+        "<file> --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume --seeds "
+        "--set --trace --workers"
+    ),
     "list": "<kind> --family --json --seat --tag",
     "show": "<id> --config --json",
     "new": "<id> --arxiv --authors --directory --json --seat --title --year",
