@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ class Labels:
         return Labels(codes.astype(np.int64), tuple(names.tolist()))
 
     def __getitem__(self, index: int) -> str:
-        return self.names[self.codes[index]]
+        return self.names[int(self.codes[index])]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -68,8 +69,8 @@ class Prefixes:
     def of(block_tokens: int, chains: Sequence[Sequence[int]]) -> Prefixes:
         """Make the column from one chain per request."""
         offsets = np.zeros(len(chains) + 1, np.int64)
-        np.cumsum([len(chain) for chain in chains], out=offsets[1:])
-        values = np.fromiter((value for chain in chains for value in chain), np.int64, int(offsets[-1]))
+        np.cumsum([len(blocks) for blocks in chains], out=offsets[1:])
+        values = np.fromiter(chain.from_iterable(chains), np.int64, int(offsets[-1]))
         return Prefixes(block_tokens, values, offsets)
 
     def __getitem__(self, index: int) -> Ints:
@@ -80,7 +81,11 @@ class Prefixes:
 
     def take(self, rows: Ints) -> Prefixes:
         """Return the column of some requests."""
-        return Prefixes.of(self.block_tokens, [self[row].tolist() for row in rows.tolist()])
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        return Prefixes(self.block_tokens, self.values[places], offsets)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Readers: one file per format of recorded requests, and the door that finds the right one."""

@@ -1,0 +1,237 @@
+"""What arrives, as a recipe says it: a recorded trace or a made one, cut, scaled and drawn by a seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+
+from headway.core.errors import ConfigError, UnknownName, unknown_name
+from headway.core.session import arrival_stream, truth_stream
+from headway.traces import reshape, shipped
+from headway.traces.generate.arrivals import AnyArrivals, Poisson
+from headway.traces.generate.extend import extend
+from headway.traces.generate.lengths import AnyLengths, LengthModel, Like
+from headway.traces.generate.named import NAMED
+from headway.traces.generate.prefixes import PrefixGroups
+from headway.traces.readers.door import find, read_requests, recognise
+from headway.traces.readers.options import Options
+from headway.traces.readers.rows import Reading
+from headway.traces.table import Labels, RequestTable
+
+KEPT_READINGS = 4
+
+
+class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which requests arrive, and when.
+
+    Either `source` names recorded requests, or `lengths` says how to make them.
+
+    Parameters
+    ----------
+    source : str
+        The name of a shipped trace, or a file of any format that can be read.
+    arrivals : table or None
+        The process by which requests (or chains of them) arrive, ``{kind = "gamma", rate_per_s = 2, cv = 3}``. None
+        keeps the recorded times; where there are none it takes a Poisson process of `rate_per_s`, and without that
+        all arrive at 0.
+    lengths : table, str or None
+        How long requests are: ``{kind = "lognormal", ...}``, the name of a length model or of a shipped trace.
+    prefixes : table or None
+        Which made prompts begin alike, ``{num_groups = 10, prefix_tokens = 512}``.
+    num_requests : int
+        How many to make, >= 1; 1,000 by default.
+    start_s, end_s : float
+        The span of the source that is used, in its own seconds, 0 <= start_s < end_s; all by default.
+    max_requests : int or None
+        How many requests of the source are used, >= 1; all by default.
+    window : str
+        Whether these are its ``"head"`` or a ``"random"`` run of neighbours, another one for each seed.
+    extend_to : int or None
+        Carry the source on with its own statistics until it has so many requests, >= 1.
+    shuffle_lengths : bool
+        Whether lengths are dealt out anew among the requests, prompt and output together.
+    rate_per_s : float or None
+        Mean arrivals per second, > 0, to which the times are stretched or squeezed.
+    slo_classes : dict of str to float
+        Shares of the requests by SLO class, each > 0; empty keeps those of the source.
+    max_prompt_tokens, max_output_tokens, max_tokens : int or None
+        Lengths beyond these are cut off; `max_tokens` bounds prompt and output together.
+    format : str
+        The format of the source; empty finds out.
+    columns : dict of str to str
+        Which column of the source is which, ``{prompt_tokens = "in"}``, where its usual names do not tell.
+    sort : bool
+        Whether rows out of order are sorted instead of refused.
+    drop_bad : bool
+        Whether rows without sense are left out instead of refused.
+    """
+
+    source: str = ""
+    arrivals: AnyArrivals | None = None
+    lengths: AnyLengths | str | None = None
+    prefixes: PrefixGroups | None = None
+    num_requests: int = 1000
+    start_s: float = 0.0
+    end_s: float | None = None
+    max_requests: int | None = None
+    window: Literal["head", "random"] = "head"
+    extend_to: int | None = None
+    shuffle_lengths: bool = False
+    rate_per_s: float | None = None
+    slo_classes: dict[str, float] = {}
+    max_prompt_tokens: int | None = None
+    max_output_tokens: int | None = None
+    max_tokens: int | None = None
+    format: str = ""
+    columns: dict[str, str] = {}
+    sort: bool = False
+    drop_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.source) == (self.lengths is not None):
+            came = "both" if self.source else "neither"
+            raise ConfigError(f"trace: must have a source or lengths, got {came}. Try source = 'azure-code'.")
+        for name in ("num_requests", "max_requests", "extend_to"):
+            value = getattr(self, name)
+            _require(name, value, value is None or value >= 1, ">= 1")
+        _require("rate_per_s", self.rate_per_s, self.rate_per_s is None or 0 < self.rate_per_s < np.inf, "> 0")
+        fine = all(0 < share < np.inf for share in self.slo_classes.values())
+        _require("slo_classes", self.slo_classes, fine, "shares > 0")
+
+    def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
+        """Draw the requests of one run.
+
+        Parameters
+        ----------
+        seed : int
+            Equal seeds give equal requests.
+        load : float
+            Factor on the rate of arrivals, > 0; nothing else depends on it.
+
+        Raises
+        ------
+        TraceError
+            When the source cannot be read.
+        ConfigError
+            When something asked for cannot be.
+        """
+        times_rng, window_rng, classes_rng = arrival_stream(seed).spawn(3)
+        lengths_rng, prefixes_rng = truth_stream(seed).spawn(2)
+        if self.source:
+            table, is_timed = self._recorded(seed, window_rng)
+        else:
+            table, is_timed = self._made(lengths_rng, prefixes_rng), False
+        if self.shuffle_lengths:
+            rows = lengths_rng.permutation(len(table))
+            table = reshape.with_lengths(table, table.prompt_tokens[rows], table.output_tokens[rows])
+        table = reshape.shortened(table, self.max_prompt_tokens, self.max_output_tokens, self.max_tokens)
+        table = self._timed(table, is_timed, times_rng)
+        return reshape.faster(self._classed(table, classes_rng), load)
+
+    def read(self, seed: int = 0) -> Reading:
+        """Read the source as it is, before anything is cut or scaled.
+
+        Raises
+        ------
+        TraceError
+            When it cannot be read.
+        """
+        path = locate(self.source)
+        state = path.stat()
+        columns = tuple(sorted(self.columns.items()))
+        key = (path, state.st_mtime_ns, state.st_size, self.format, columns, self.sort, self.drop_bad)
+        chosen = find(self.format) if self.format else recognise(path)
+        drawn = (self.start_s, self.end_s, self.max_requests, seed) if chosen.is_model else None
+        return _read(*key, drawn)
+
+    def _recorded(self, seed: int, rng: np.random.Generator) -> tuple[RequestTable, bool]:
+        reading = self.read(seed)
+        table = replace(reading.table, source=self.source)
+        if reading.is_timed and (self.start_s or self.end_s is not None):
+            table = reshape.between(table, self.start_s, self.end_s)
+        if self.max_requests is not None:
+            is_random = self.window == "random"
+            table = (
+                reshape.window(table, self.max_requests, rng) if is_random else reshape.head(table, self.max_requests)
+            )
+        return (table if self.extend_to is None else extend(table, self.extend_to, rng)), reading.is_timed
+
+    def _made(self, lengths_rng: np.random.Generator, prefixes_rng: np.random.Generator) -> RequestTable:
+        model = length_model(self.lengths) if isinstance(self.lengths, str) else self.lengths
+        assert model is not None
+        prompt, output = model.draw(self.num_requests, lengths_rng)
+        prefixes = self.prefixes.draw(prompt, prefixes_rng) if self.prefixes else None
+        return RequestTable(np.zeros(self.num_requests), prompt, output, prefixes=prefixes, source="made by a recipe")
+
+    def _timed(self, table: RequestTable, is_timed: bool, rng: np.random.Generator) -> RequestTable:
+        if self.arrivals is not None:
+            table = reshape.arriving(table, self.arrivals, rng)
+        elif not is_timed and self.rate_per_s is not None:
+            return reshape.arriving(table, Poisson(rate_per_s=self.rate_per_s), rng)
+        return table if self.rate_per_s is None else reshape.at_rate(table, self.rate_per_s)
+
+    def _classed(self, table: RequestTable, rng: np.random.Generator) -> RequestTable:
+        if not self.slo_classes:
+            return table
+        shares = np.array(list(self.slo_classes.values()))
+        codes = rng.choice(len(shares), size=len(table), p=shares / shares.sum())
+        return replace(table, labels={**table.labels, "slo_class": Labels(codes, tuple(self.slo_classes))})
+
+
+def locate(source: str) -> Path:
+    """Return the file of a source: that of a shipped trace, or the path that it is.
+
+    Raises
+    ------
+    UnknownName
+        When it is neither.
+    """
+    if source in shipped.names():
+        return shipped.path(source)
+    if Path(source).is_file():
+        return Path(source)
+    near = unknown_name("trace", source, shipped.names())
+    raise UnknownName(f"{near} It must be a shipped trace or a file, and there is no such file.")
+
+
+def length_model(name: str) -> LengthModel:
+    """Return the length model of a name: a published one, or that of a shipped trace.
+
+    Raises
+    ------
+    UnknownName
+        When there is none.
+    """
+    if name in NAMED:
+        return NAMED[name]
+    if name in shipped.names():
+        return Like(TraceSpec(source=name).read().table)
+    raise unknown_name("lengths", name, [*NAMED, *shipped.names()])
+
+
+@lru_cache(maxsize=KEPT_READINGS)
+def _read(
+    path: Path,
+    _changed_ns: int,
+    _bytes: int,
+    format: str,
+    columns: tuple[tuple[str, str], ...],
+    sort: bool,
+    drop_bad: bool,
+    drawn: tuple[float, float | None, int | None, int] | None,
+) -> Reading:
+    options = Options(columns=dict(columns))
+    if drawn is not None:
+        start_s, end_s, max_requests, seed = drawn
+        options = replace(options, start_s=start_s, end_s=end_s, max_requests=max_requests, seed=seed)
+    return read_requests(path, format=format, sort=sort, drop_bad=drop_bad, options=options)
+
+
+def _require(name: str, value: object, fine: bool, must: str) -> None:
+    if not fine:
+        raise ConfigError(f"trace: {name} must be {must}, got {value}.")
