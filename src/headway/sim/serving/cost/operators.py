@@ -34,6 +34,9 @@ class GemmFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ``(padded / rows) ** pad_frac``.
     wave_frac : float
         How much of the cores idle in the last wave of tiles cost time, in [0, `pad_frac`].
+    convert_frac : float
+        Of the peak bandwidth, at which 16-bit inputs are converted to the type of the arithmetic, reading two bytes and
+        writing one; 0 where they need no conversion, or where it rides along with the operator before.
     """
 
     compute_frac: float = 0.8
@@ -42,6 +45,7 @@ class GemmFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     power: float = 2.0
     pad_frac: float = 0.5
     wave_frac: float = 0.3
+    convert_frac: float = 0.0
 
     def time_s(
         self, rows: int, outputs: int, inputs: int, on: Accelerator, dtype: str = "bf16", share: float = 1.0
@@ -53,7 +57,8 @@ class GemmFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         waste = (padded / rows) ** self.pad_frac * (-(-tiles // on.num_cores) * on.num_cores / tiles) ** self.wave_frac
         compute_s = 2.0 * rows * outputs * inputs * waste / (on.flops(arithmetic) * self.compute_frac * share)
         moved = outputs * inputs * FLOAT_BYTES[dtype] + rows * inputs * FLOAT_BYTES[arithmetic] + 2.0 * rows * outputs
-        return self.fixed_s + _join(compute_s, on.read_s(moved) / self.memory_frac, self.power)
+        convert_s = on.read_s(3.0 * rows * inputs) / self.convert_frac if self.convert_frac else 0.0
+        return self.fixed_s + convert_s + _join(compute_s, on.read_s(moved) / self.memory_frac, self.power)
 
 
 class ExpertFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,8 +68,6 @@ class ExpertFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ----------
     compute_frac, memory_frac, fixed_s, power
         As of `GemmFit`.
-    pad_rows : float
-        Rows that each visited expert computes beside those it has, >= 0.
     skew : float
         Of the routing, see `Coverage`.
     """
@@ -73,7 +76,6 @@ class ExpertFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory_frac: float = 0.7
     fixed_s: Seconds = 2e-5
     power: float = 2.0
-    pad_rows: float = 8.0
     skew: float = 0.5
 
     def time_s(
@@ -86,8 +88,7 @@ class ExpertFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         share: float = 1.0,
     ) -> Seconds:
         """Return the time of `visits` rows over `distinct` experts of so many parameters (on this accelerator) each."""
-        rows = visits + self.pad_rows * distinct
-        compute_s = 2.0 * rows * parameters / (on.flops(on.arithmetic(dtype)) * self.compute_frac * share)
+        compute_s = 2.0 * visits * parameters / (on.flops(on.arithmetic(dtype)) * self.compute_frac * share)
         memory_s = on.read_s(distinct * parameters * FLOAT_BYTES[dtype]) / self.memory_frac
         return self.fixed_s + _join(compute_s, memory_s, self.power)
 
