@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from headway.core.errors import ConfigError
 
+NOTHING = "nothing to show"
+"""What stands where there is nothing to draw."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -175,6 +178,9 @@ class Chart:
         Lines across.
     about : str
         One sentence for those who cannot see it; by default one is made from the marks.
+    kind : str
+        What the marks are named after, for example ``"resources"``: names of one kind share a row of colours. The
+        default, empty, is what a report compares, such as policies.
     """
 
     title: str
@@ -183,6 +189,7 @@ class Chart:
     marks: tuple[Mark, ...] = ()
     bounds: tuple[Bound, ...] = ()
     about: str = ""
+    kind: str = ""
 
     def __post_init__(self) -> None:
         kinds = {type(mark) for mark in self.marks}
@@ -217,6 +224,12 @@ Figure = Chart | Panels
 def panels_of(figure: Figure) -> tuple[Chart, ...]:
     """Return the charts of a figure, from top to bottom."""
     return figure.charts if isinstance(figure, Panels) else (figure,)
+
+
+def is_empty(chart: Chart) -> bool:
+    """Say whether a chart has nothing to draw."""
+    columns = (m.y if isinstance(m, Curve) else m.values if isinstance(m, Bars) else m.start for m in chart.marks)
+    return not any(np.isfinite(column).any() for column in columns)
 
 
 def keys_of(mark: Mark) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from headway.plots.chart import Axis, Bars, Chart, Curve, Figure, Mark, Spans, panels_of
+from headway.plots.chart import NOTHING, Axis, Bars, Chart, Curve, Figure, Mark, Spans, panels_of
 from headway.plots.quantities import number, quantity
 from headway.plots.tables import Amount, Cell, Table
 from headway.plots.thinning import thin
@@ -26,7 +26,7 @@ def data_tables(figure: Figure) -> list[Table]:
 
 
 def _about(chart: Chart) -> str:
-    marks = "; ".join(_about_mark(mark, chart) for mark in chart.marks) or "nothing to show"
+    marks = "; ".join(_about_mark(mark, chart) for mark in chart.marks) or NOTHING
     bounds = "".join(f"; bound {bound.name} at {number(bound.at)}" for bound in chart.bounds)
     return f"{chart.title}: {marks}{bounds}."
 

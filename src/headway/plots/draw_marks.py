@@ -77,7 +77,7 @@ def _line(look: Look, mark: Curve) -> dict[str, Any]:
     style = "steps-post" if mark.shape in {"step", "area"} else "default"
     line: dict[str, Any] = {"color": look.colour, "linestyle": _DASHES[look.dash], "drawstyle": style}
     if mark.shape == "area" or len(mark.x) > CROWDED:
-        line["linewidth"] = 1.0
+        line["linewidth"] = 1.2
     if mark.marked:
         line |= {"marker": _MARKERS[look.marker], "markersize": 4.5, "markeredgewidth": 0}
     return line

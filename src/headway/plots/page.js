@@ -26,7 +26,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 // Figures, where the page carries plotly.js.
 if (window.Plotly) {
-  const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const settings = {
+    responsive: true,
+    displaylogo: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    showSendToCloud: false, // what a report shows stays in it
+    plotlyServerURL: "",
+  };
   for (const holder of document.querySelectorAll('script[type="application/json"][data-for]')) {
     const { data, layout } = JSON.parse(holder.textContent);
     Plotly.newPlot(document.getElementById(holder.dataset.for), data, layout, settings);

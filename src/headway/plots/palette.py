@@ -10,7 +10,7 @@ COLOURS = ("#3b6fb6", "#e0663c", "#228b54", "#a8458f", "#c79a1b", "#3aa6c4", "#8
 DASHES = ("solid", "dash", "dot", "dashdot")
 """What tells apart those who share a colour, round by round."""
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
-BOUND = "#b3261e"
+BOUND = "#d6403a"
 """The colour of objectives: nobody else has it."""
 
 
@@ -44,6 +44,7 @@ class Palette:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._looks: dict[str, Look] = {}
+        self._kinds: dict[str, Palette] = {}
         for name in names:
             self.look(name)
 
@@ -53,3 +54,13 @@ class Palette:
             turn, place = divmod(len(self._looks), len(COLOURS))
             self._looks[name] = Look(COLOURS[place], DASHES[turn % len(DASHES)], MARKERS[place])
         return self._looks[name]
+
+    def of(self, kind: str) -> Palette:
+        """Return the palette of another kind of names, which begins with the first colour again.
+
+        Parameters
+        ----------
+        kind : str
+            What the names are, for example ``"resources"``; empty for this palette itself.
+        """
+        return self._kinds.setdefault(kind, Palette()) if kind else self

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Figure, Spans, keys_of, lanes_of, panels_of
+from headway.plots.chart import (
+    NOTHING,
+    Axis,
+    Bars,
+    Bound,
+    Chart,
+    Curve,
+    Figure,
+    Spans,
+    is_empty,
+    keys_of,
+    lanes_of,
+    panels_of,
+)
 from headway.plots.palette import BOUND, Palette
 from headway.plots.thinning import merge_spans, thin
 
@@ -46,6 +59,7 @@ def encode(spec: dict[str, Any]) -> str:
 
 
 def _traces(chart: Chart, row: int, palette: Palette, named: set[str]) -> Iterator[Trace]:
+    palette = palette.of(chart.kind)
     axes = {"xaxis": f"x{row + 1}" if row else "x", "yaxis": f"y{row + 1}" if row else "y"}
     for mark in chart.marks:
         legend = {"name": escape(mark.name), "legendgroup": escape(mark.name), "showlegend": mark.name not in named}
@@ -108,16 +122,20 @@ def _spans(mark: Spans, extent: float, palette: Palette, legend: Trace) -> Trace
 
 def _anchor(bound: Bound, chart: Chart) -> Trace:
     """Return an unseen point on a bound, so that the axes reach it."""
-    curves = [mark for mark in chart.marks if isinstance(mark, Curve) and len(mark.x)]
-    x, y = (float(curves[0].x[0]), float(np.nan_to_num(curves[0].y[0]))) if curves else (0.0, 0.0)
+    x, y = _first_point(chart)
     point = {"x": [bound.at], "y": [y]} if bound.axis == "x" else {"x": [x], "y": [bound.at]}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "marker": {"opacity": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    } | ({key: _numbers(np.array(value)) for key, value in point.items()})
+    unseen = {"type": "scatter", "mode": "markers", "marker": {"opacity": 0}, "hoverinfo": "skip", "showlegend": False}
+    return {**unseen, **point}
+
+
+def _first_point(chart: Chart) -> tuple[float | str | None, float | None]:
+    for mark in chart.marks:
+        if isinstance(mark, Bars) and len(mark.labels):
+            return escape(mark.labels[0]), _numbers(mark.values)[0]
+        if isinstance(mark, Curve) and np.isfinite(mark.y).any():
+            known = np.isfinite(mark.y)
+            return _numbers(mark.x[known][:1])[0], _numbers(mark.y[known][:1])[0]
+    return None, None
 
 
 def _layout(charts: tuple[Chart, ...], *, show_legend: bool) -> dict[str, Any]:
@@ -147,7 +165,7 @@ def _height(charts: tuple[Chart, ...]) -> int:
     if len(charts) > 1:
         return 110 + 170 * len(charts)
     lanes = lanes_of(charts[0])
-    return min(1_200, 130 + 34 * len(lanes)) if lanes else 380
+    return 130 + sum(34 if place < 8 else 20 for place in range(len(lanes))) if lanes else 380
 
 
 def _axes(chart: Chart, row: int, num_rows: int) -> dict[str, Any]:
@@ -186,8 +204,13 @@ def _axis(axis: Axis) -> dict[str, Any]:
         out["type"] = "log"
     if axis.unit == "%":
         out["tickformat"] = ".3~%"
-    if axis.low is not None or axis.high is not None:
-        out["range"] = [_on_axis(axis, end) for end in (axis.low, axis.high)]  # None follows the data
+    if axis.low is not None and axis.high is not None:
+        out["range"] = [_on_axis(axis, axis.low), _on_axis(axis, axis.high)]
+    else:
+        ends = {"minallowed": axis.low, "maxallowed": axis.high}
+        fixed = {name: _on_axis(axis, end) for name, end in ends.items() if end is not None}
+        # Both: the axis reaches this end, and goes no further.
+        out["autorangeoptions"] = fixed | {"include": list(fixed.values())}
     return out
 
 
@@ -205,10 +228,12 @@ def _shapes(chart: Chart, row: int) -> Iterator[dict[str, Any]]:
 def _notes(chart: Chart, row: int, num_rows: int) -> Iterator[dict[str, Any]]:
     x, y = (f"x{row + 1}", f"y{row + 1}") if row else ("x", "y")
     plain = {"showarrow": False, "xref": f"{x} domain", "yref": f"{y} domain", "font": {"size": 12}}
+    if is_empty(chart):
+        yield {**plain, "text": NOTHING, "x": 0.5, "y": 0.5}
     if num_rows > 1:
         yield {**plain, "text": f"<b>{escape(chart.title)}</b>", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     for bound in chart.bounds:
-        beside = {**plain, "text": escape(bound.name), "font": {"size": 12, "color": BOUND}}
+        beside = {**plain, "text": escape(bound.name), "font": {"size": 12, "color": BOUND}, "bgcolor": "#fff"}
         if bound.axis == "x":
             at = _on_axis(chart.x, bound.at)
             yield {**beside, "xref": x, "x": at, "y": 0.02, "xanchor": "left", "yanchor": "bottom", "xshift": 3}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.core.errors import ConfigError
-from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Figure, Spans, lanes_of, panels_of
+from headway.plots.chart import NOTHING, Axis, Bars, Bound, Chart, Curve, Figure, Spans, is_empty, lanes_of, panels_of
 from headway.plots.draw_marks import INK, draw_bars, draw_curve, draw_spans, tick_text
 from headway.plots.libraries import library
 from headway.plots.palette import BOUND, Palette
@@ -22,6 +22,7 @@ WIDTH_IN = 7.2
 PAPER = "#fefefd"
 """The colour of what clears the ground under text, and of nothing else."""
 
+_BOUND_LINE: dict[str, Any] = {"color": BOUND, "linewidth": 1.2, "linestyle": (0, (5, 3)), "zorder": 3}
 _STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"], "font.size": 9.5, "axes.titlesize": 9.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#8a8f98",
@@ -114,6 +115,7 @@ def _sheet(figure: Figure, palette: Palette, *, titled: bool) -> Any:
 
 def _draw(axes: Any, chart: Chart, palette: Palette) -> None:
     _scale(axes, chart)
+    palette = palette.of(chart.kind)
     bars = [mark for mark in chart.marks if isinstance(mark, Bars)]
     for place, mark in enumerate(chart.marks):
         if isinstance(mark, Curve):
@@ -122,9 +124,14 @@ def _draw(axes: Any, chart: Chart, palette: Palette) -> None:
             draw_bars(axes, mark, palette, place, len(bars))
         else:
             draw_spans(axes, mark, lanes_of(chart), palette)
+    for bound in chart.bounds:
+        (axes.axvline if bound.axis == "x" else axes.axhline)(bound.at, **_BOUND_LINE)
     _dress(axes, chart)
     for bound in chart.bounds:
-        _bound(axes, bound)
+        _name_bound(axes, bound)
+    if is_empty(chart):
+        middle = {"ha": "center", "va": "center", "color": "#8a8f98"}
+        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, **middle)
 
 
 def _scale(axes: Any, chart: Chart) -> None:
@@ -167,8 +174,7 @@ def _ends(axis: Axis, drawn: tuple[float, float]) -> tuple[float, float]:
     return (drawn[0] if axis.low is None else axis.low, drawn[1] if axis.high is None else axis.high)
 
 
-def _bound(axes: Any, bound: Bound) -> None:
-    line = {"color": BOUND, "linewidth": 1.2, "linestyle": (0, (5, 3)), "zorder": 3}
+def _name_bound(axes: Any, bound: Bound) -> None:
     halo = library("matplotlib.patheffects", "to draw images").withStroke(linewidth=3, foreground=PAPER)
     note: dict[str, Any] = {
         "path_effects": [halo],
@@ -178,12 +184,10 @@ def _bound(axes: Any, bound: Bound) -> None:
         "zorder": 4,
     }
     if bound.axis == "x":
-        axes.axvline(bound.at, **line)
         right = _share(axes.get_xlim(), bound.at, log=axes.get_xscale() == "log") > 0.75
         side = {"ha": "right", "xytext": (-4, 4)} if right else {"ha": "left", "xytext": (4, 4)}
         axes.annotate(bound.name, (bound.at, 0), xycoords=("data", "axes fraction"), va="bottom", **side, **note)
     else:
-        axes.axhline(bound.at, **line)
         place = {"xycoords": ("axes fraction", "data"), "xytext": (-4, 3), "ha": "right", "va": "bottom"}
         axes.annotate(bound.name, (1, bound.at), **place, **note)
 
@@ -208,4 +212,4 @@ def _height_in(charts: tuple[Chart, ...]) -> float:
     if len(charts) > 1:
         return 0.8 + 1.55 * len(charts)
     lanes = lanes_of(charts[0])
-    return min(12.0, 1.4 + 0.32 * len(lanes)) if lanes else 4.0
+    return 1.4 + sum(0.34 if place < 8 else 0.2 for place in range(len(lanes))) if lanes else 4.0

@@ -39,13 +39,17 @@ def arrivals(
     shape_s, unit = (3600.0, "h") if reach > 3 * 3600 else (60.0, "min") if reach > 30 * 60 else (1.0, "s")
     curves = tuple(_curve(name, at_s, width_s, shape_s, alone=len(known) == 1) for name, at_s in known.items())
     y = Axis(f"{of} per second, over {width_s:g} s", low=0.0)
-    return Chart(title, Axis("time", unit), y, curves)
+    return Chart(title, Axis("time", unit), y, curves, kind="arrivals")
 
 
 def _curve(name: str, at_s: Floats, width_s: float, time_unit_s: float, *, alone: bool) -> Curve:
     start = np.floor(min(0.0, float(at_s.min())) / width_s)
     bucket = (np.floor(at_s / width_s) - start).astype(np.int64)
     rate = np.bincount(bucket) / width_s
-    edges = (np.arange(len(rate) + 1) + start) * width_s / time_unit_s
-    # The last bucket is drawn to its end.
-    return Curve(name, edges, np.append(rate, rate[-1]), shape="area" if alone else "step")
+    edges = (np.arange(len(rate) + 1) + start) * width_s
+    if len(rate) > 1:
+        # The last bucket lasts as long as the trace; a sliver of it says nothing about the rate.
+        edges[-1] = at_s.max()
+        lasted_s = edges[-1] - edges[-2]
+        rate[-1] = rate[-1] * width_s / lasted_s if lasted_s > width_s / 2 else rate[-2]
+    return Curve(name, edges / time_unit_s, np.append(rate, rate[-1]), shape="area" if alone else "step")

@@ -16,7 +16,7 @@ from headway.plots.quantities import label_of, scale_of, unit_of
 FEW = 4_000
 """Values of a distribution that are kept: the very lowest and highest, and the quantiles between."""
 WIDE = 30.0
-"""From this ratio of the 99th percentile to the median on, an axis is logarithmic."""
+"""From this ratio of the largest value to the median on, an axis is logarithmic."""
 
 
 def cdf(
@@ -27,6 +27,7 @@ def cdf(
     title: str = "",
     of: str = "requests",
     log: bool | None = None,
+    kind: str = "",
 ) -> Chart:
     """Draw the distribution of a metric, one curve per name.
 
@@ -44,6 +45,8 @@ def cdf(
         What is counted; default ``"requests"``.
     log : bool or None
         Whether the axis is logarithmic; None decides by how wide the distribution is.
+    kind : str
+        What the names are, when they are not what a report compares; see `Chart`.
     """
     known = {name: np.sort(column[np.isfinite(column)].astype(np.float64)) for name, column in values.items()}
     merged = np.concatenate([*known.values(), np.empty(0)])
@@ -51,7 +54,9 @@ def cdf(
     curves = tuple(_curve(name, column / factor) for name, column in known.items() if len(column))
     x = Axis(label_of(metric), unit, log=_is_wide(merged) if log is None else log)
     y = Axis(f"share of {of}", "%", low=0.0, high=1.0)
-    return Chart(title or x.label, x, y, curves, tuple(replace(b, at=b.at / factor, axis="x") for b in bounds))
+    return Chart(
+        title or x.label, x, y, curves, tuple(replace(b, at=b.at / factor, axis="x") for b in bounds), kind=kind
+    )
 
 
 def cdf_of_outcomes(
@@ -95,5 +100,4 @@ def _scale(values: Floats, unit: str) -> tuple[float, str]:
 def _is_wide(values: Floats) -> bool:
     if not len(values) or values.min() <= 0:
         return False
-    middle, high = np.quantile(values, [0.5, 0.99])
-    return bool(high / middle > WIDE or middle / values.min() > WIDE * WIDE)
+    return bool(values.max() / np.median(values) > WIDE)

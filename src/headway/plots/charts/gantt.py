@@ -40,9 +40,10 @@ def gantt(
     rows = np.flatnonzero((end > low) & (start < high) & np.isin(lane, lanes[:MAX_LANES]))
     start, end, lane = np.maximum(start[rows], low), np.minimum(end[rows], high), lane[rows]
     shown = _names(name[rows], end - start, other)
-    marks = tuple(_spans(str(each), shown == each, start, end, lane) for each in _by_time(shown, end - start))
+    ranked = sorted(_by_time(shown, end - start), key=lambda each: each == other)  # what has no name of its own is last
+    marks = tuple(_spans(str(each), shown == each, start, end, lane) for each in ranked)
     left_out = f" (the first {MAX_LANES} of {len(lanes)} resources)" if len(lanes) > MAX_LANES else ""
-    return Chart(title + left_out, Axis("time", "s"), Axis(), marks)
+    return Chart(title + left_out, Axis("time", "s"), Axis(), marks, kind="spans")
 
 
 def _spans(name: str, chosen: Array, start: Array, end: Array, lane: Array) -> Spans:

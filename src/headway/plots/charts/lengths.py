@@ -28,5 +28,5 @@ def lengths(
     log : bool or None
         Whether the axis is logarithmic; None decides by how wide the distribution is.
     """
-    chart = cdf("length", columns, title=title, log=log)
+    chart = cdf("length", columns, title=title, log=log, kind="lengths")
     return replace(chart, x=replace(chart.x, unit=unit))

@@ -50,4 +50,6 @@ def _panel(samples: Columns, column: str, of: str, bounds: tuple[Bound, ...]) ->
     unit = unit_of(column)
     y = Axis("" if unit == "%" else unit or of, "%" if unit == "%" else "", low=0.0, high=1.0 if unit == "%" else None)
     label = label_of(column)
-    return Chart(label[:1].upper() + label[1:], Axis("time", "s"), y, curves_over_time(samples, column), bounds)
+    return Chart(
+        label[:1].upper() + label[1:], Axis("time", "s"), y, curves_over_time(samples, column), bounds, kind="resources"
+    )
