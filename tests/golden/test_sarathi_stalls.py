@@ -27,7 +27,8 @@ from headway.policies.serving.state import InstanceState
 from headway.policies.serving.vllm import Vllm
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.price import LinearPrice
-from headway.sim.serving.workload import RandomRequests, TrueRequest
+from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.truth import TrueRequest
 from headway.sim.serving.world import ServingWorld
 
 PRICE = LinearPrice(fixed_s=8e-3, prefill_token_s=1e-4, decode_s=5e-5, context_token_s=5e-8)
@@ -44,7 +45,7 @@ class Felt(Struct, frozen=True):
 
 def felt(seat: Batch, requests: Sequence[TrueRequest]) -> Felt:
     gaps, accounts = TokenGaps(), RequestAccounts()
-    world = ServingWorld(requests, [InstanceState("gpu", BlockPool(20_000), num_layers=32)], PRICE, gaps)
+    world = ServingWorld(requests, [InstanceState("gpu", BlockPool(20_000), num_layers=32)], PRICE, gaps=gaps)
     policy = Stack(batch=seat)
     numbers = simulate(world, policy, session=Session(policy, world.view, accounts=accounts)).numbers
     assert world.num_left == 0

@@ -11,9 +11,8 @@ from headway.core.events import Event, Failed
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.nouns import RequestArrived, Step, StepDone
 from headway.policies.serving.state import InstanceState
-from headway.sim.serving.price import StepPrice
-from headway.sim.serving.workload import TrueRequest
-from headway.sim.serving.world import ABILITIES
+from headway.sim.serving.price import BatchShape, Chunk, StepPrice
+from headway.sim.serving.truth import TrueRequest
 from twin.inbox import END, NEWS, Inbox
 
 
@@ -23,7 +22,7 @@ class FakeEngine:
     def __init__(
         self, requests: Sequence[TrueRequest], instances: Sequence[InstanceState], price: StepPrice, clock: Clock
     ) -> None:
-        self.view = ServingBoard(instances, ABILITIES)
+        self.view = ServingBoard(instances, frozenset({"layer_ranges"}))
         self._requests = requests
         self._price = price
         self._clock = clock
@@ -62,9 +61,16 @@ class FakeEngine:
 
     async def _run(self, step: Step) -> None:
         start_s = self._clock.now_s()
-        took_s = self._price.step_s(step, self.view.instances[step.instance])
+        took_s = self._price.step_s(self._shape(step))
         await self._clock.sleep_until(start_s + took_s)
         self._inbox.put(END, partial(self._end, step, start_s))
+
+    def _shape(self, step: Step) -> BatchShape:
+        """Look every piece up, one by one."""
+        states = [(piece, self.view.requests[piece.request]) for piece in step.pieces]
+        contexts = [state.computed_tokens for _, state in states if state.decoding]
+        chunks = [Chunk(piece.tokens, state.computed_tokens) for piece, state in states if not state.decoding]
+        return BatchShape(len(contexts), sum(contexts), tuple(chunks))
 
     def _end(self, step: Step, start_s: float) -> Iterator[Event]:
         now_s = self.view.now_s = self._clock.now_s()
@@ -76,5 +82,5 @@ class FakeEngine:
             stops = state.output_tokens == self._stops_at[state.id]
             if stops or state.output_tokens == state.request.max_tokens:
                 yield self.view.finish(state.id, "stop" if stops else "length", now_s)
-        instance.busy = False
+        self.view.end(step)
         yield StepDone(at_s=now_s, instance=instance.id, step_s=now_s - start_s, num_tokens=step.num_tokens)

@@ -20,7 +20,8 @@ from headway.policies.serving.nouns import RequestFinished
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving.price import LinearPrice
-from headway.sim.serving.workload import RandomRequests, TrueRequest
+from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.truth import TrueRequest
 from headway.sim.serving.world import ServingWorld
 from twin.serving_engine import FakeEngine
 
@@ -32,7 +33,7 @@ def instances(num_blocks: Sequence[int]) -> list[InstanceState]:
 
 
 def in_virtual_time(policy: Stack, requests: list[TrueRequest], num_blocks: Sequence[int]) -> list[Record]:
-    world = ServingWorld(requests, instances(num_blocks), LinearPrice())
+    world = ServingWorld(requests, instances(num_blocks), can=frozenset({"layer_ranges"}))
     trace = MemoryTrace()
     simulate(world, policy, session=Session(policy, world.view, trace=trace))
     return list(trace.records)

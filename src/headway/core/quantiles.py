@@ -42,17 +42,17 @@ class Quantiles:
         self._buckets: dict[int, int] = {}
         self._zeros = 0
 
-    def add(self, value: float) -> None:
-        """Count one number, >= 0."""
-        self.count += 1
-        self.total += value
+    def add(self, value: float, times: int = 1) -> None:
+        """Count one number, >= 0, as often as it was seen."""
+        self.count += times
+        self.total += value * times
         if value > self.max:
             self.max = value
         if value <= 0.0:
-            self._zeros += 1
+            self._zeros += times
             return
         bucket = math.ceil(math.log(value) * self._scale)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + times
 
     @property
     def mean(self) -> float:

@@ -53,7 +53,7 @@ class OneInstance:
         for state in self.board.advance(step, self.board.now_s):
             if state.output_tokens >= state.request.max_tokens:
                 self.board.finish(state.id, "length", self.board.now_s)
-        self.instance.busy = False
+        self.board.end(step)
         return [(piece.request, piece.tokens) for piece in step.pieces]
 
     @property

@@ -38,14 +38,15 @@ def run(board: ServingBoard, todo: Step) -> list[str]:
     assert board.apply(todo) is None
     board.now_s += 1.0
     emitted = [state.id for state in board.advance(todo, board.now_s)]
-    board.instances["gpu"].busy = False
+    board.end(todo)
     return emitted
 
 
 @pytest.mark.parametrize(
     ("action", "why"),
     [
-        (Move("a", "gpu"), "it is not waiting to be routed"),
+        (Move("a", "gpu"), "this executor cannot migrate"),
+        (Move("nobody", "gpu"), "it is not waiting to be routed"),
         (Move("a", "nowhere"), "there is no instance 'nowhere'"),
         (Start("b", {}), "exactly one instance"),
         (Start("b", {"gpu": {}, "gpu2": {}}), "exactly one instance"),
@@ -205,14 +206,18 @@ def test_preemption_amid_the_layers_starts_the_chunk_over() -> None:
     assert run(board, step(Piece("a", 20, (0, 4)))) == ["a"]
 
 
-def test_a_repeated_step_has_memory_for_all_its_runs() -> None:
-    board = ready()
+def test_a_repeated_step_is_given_memory_as_it_goes_on() -> None:
+    board = ready(num_blocks=3)
     run(board, step(Piece("a", 20)))
-    repeated = step(board.requests["a"].one, repeat=30)
+    repeated = step(board.requests["a"].one, repeat=99)
     assert board.apply(repeated) is None
-    assert board.requests["a"].kv_tokens >= 50
-    for _ in range(30):
+    assert board.requests["a"].kv_tokens == 32
+    for _ in range(27):
         assert [state.id for state in board.advance(repeated, 1.0)] == ["a"]
+        assert board.again(repeated)
+    assert board.requests["a"].kv_tokens == 48
+    board.advance(repeated, 1.0)
+    assert not board.again(repeated)
 
 
 def test_a_step_passes_over_who_has_ended_since() -> None:

@@ -36,7 +36,7 @@ class Board(RuleBasedStateMachine):
         return list(self.instance.running.values())
 
     def snapshot(self) -> Any:
-        fields = [name for name in RequestState.__slots__ if name != "blocks"]
+        fields = [name for name in RequestState.__slots__ if name not in ("blocks", "_cohort")]
         requests = [[getattr(s, name) for name in fields] + list(s.blocks) for s in self.board.requests.values()]
         kv = self.instance.kv
         return repr((requests, list(self.instance.waiting), list(self.instance.running), self.instance.busy, vars(kv)))
@@ -126,11 +126,13 @@ class Board(RuleBasedStateMachine):
     def end(self, stop: bool) -> None:
         assert self.step is not None
         step, self.step = self.step, None
-        for _ in range(step.repeat):
+        for run in range(step.repeat):
             self.write(step)
             for state in self.board.advance(step, 1.0):
                 self.outputs[state.id] += 1
-        self.instance.busy = False
+            if run + 1 < step.repeat and not self.board.again(step):
+                break
+        self.board.end(step)
         for state in self.running():
             if state.output_tokens >= state.request.max_tokens or (stop and state.output_tokens):
                 assert self.board.finish(state.id, "stop", 1.0).output_tokens == self.outputs.pop(state.id)

@@ -31,7 +31,7 @@ class Drafting:
         step = Step(instance="gpu", pieces=(Piece(id, left),))
         self.carry_out([step])
         self.board.advance(step, 1.0)
-        self.instance.busy = False
+        self.board.end(step)
         self.draft = InstanceDraft(self.instance)
 
     def start(self, id: str, spare_blocks: int = 0) -> int | None:
@@ -140,7 +140,7 @@ def test_a_prefix_behind_one_that_may_vanish_is_not_relied_on() -> None:
     step = Step(instance="gpu", pieces=(Piece("twin", 9),))
     one.carry_out([step])
     one.board.advance(step, 1.0)
-    one.instance.busy = False
+    one.board.end(step)
     one.board.finish(state.id, "stop", 1.0)  # the block with hash 1 is cached, the one with hash 2 held by the twin
     assert one.instance.kv.num_free == 6
     one.draft = InstanceDraft(one.instance)

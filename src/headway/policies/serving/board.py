@@ -1,8 +1,7 @@
-"""The visible state of serving, and what each action does to it.
+"""The visible state of serving: where requests are, what memory they hold, and what each action does to that.
 
-A world and an engine both keep one `ServingBoard`: an action means the same in virtual and in real time because it is
-carried out by the same lines. What costs time (running the step) and what is hidden (which token comes, when a request
-ends) stays with the executor.
+A world in virtual time and an engine in real time keep the same `ServingBoard`. It decides what an action *means*; when
+it happens and how long it takes stays with the executor.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from types import MappingProxyType
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start
 from headway.core.nouns import Id, Resource, Seconds
-from headway.policies.serving.decodes import Decodes, Growth
 from headway.policies.serving.draft import ServingDraft
+from headway.policies.serving.memory import add_blocks, num_swapped_blocks, remember, take_memory
 from headway.policies.serving.nouns import Piece, Request, RequestFinished, Step
 from headway.policies.serving.state import InstanceState, RequestState
+from headway.policies.serving.survey import Growth, Survey, survey
 
 
 class ServingBoard:
@@ -27,18 +27,21 @@ class ServingBoard:
         The replicas that serve.
     can : frozenset of str
         What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"repeat"``, ``"speculate"``,
-        ``"share"``, ``"tune"``, ``"migrate"``. A step that needs more is refused.
+        ``"share"``, ``"tune"``, ``"migrate"``, ``"swap"``. An action that needs more is refused.
     """
 
     def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:
         self.now_s: Seconds = 0.0
         self.can = can
         self.grown: Growth = []
-        self.instances: Mapping[Id, InstanceState] = MappingProxyType({i.id: i for i in instances})
-        self.resources: Mapping[Id, Resource] = MappingProxyType({i.id: _resource(i) for i in instances})
+        self._up = {instance.id: instance for instance in instances}
+        self._resources = {instance.id: resource_of(instance) for instance in instances}
+        self.instances: Mapping[Id, InstanceState] = MappingProxyType(self._up)
+        self.resources: Mapping[Id, Resource] = MappingProxyType(self._resources)
         self._unrouted: dict[Id, RequestState] = {}
         self._requests: dict[Id, RequestState] = {}
-        self._decodes: dict[Id, Decodes] = {}  # the latest step of an instance, while the next may be like it
+        self._under_way: dict[Id, list[Survey]] = {instance.id: [] for instance in instances}
+        self._num_started = 0
         self.unrouted: Mapping[Id, RequestState] = MappingProxyType(self._unrouted)
         self.requests: Mapping[Id, RequestState] = MappingProxyType(self._requests)
 
@@ -54,37 +57,73 @@ class ServingBoard:
         self._requests[request.id] = self._unrouted[request.id] = state
         return state
 
+    def parts(self, step: Step) -> tuple[bool, tuple[Piece, ...]]:
+        """Of a step under way, whether it begins with all decodes of its instance, and the pieces beside these."""
+        found = self._find(step)
+        return found.whole, found.rest
+
     def advance(self, step: Step, now_s: Seconds) -> list[RequestState]:
-        """Note that an instance ran `step` once; returns the requests it gave a token, in the order of the pieces."""
-        instance = self.instances[step.instance]
-        running, block_size = instance.running, instance.kv.block_size
-        decodes = self._decodes.get(instance.id)
-        if decodes is not None and decodes.pieces is step.pieces:
-            for full in decodes.advance(now_s, block_size):
-                self._remember(instance, full)
-            return decodes.states.copy()
+        """Note that an instance ran `step` once; returns the requests it gave a token, decodes first."""
+        instance = self._up[step.instance]
+        found = self._find(step)
         emitted: list[RequestState] = []
-        for piece in step.pieces:
-            state = running.get(piece.request)
-            if state is None or (piece.layers is not None and not self._pass_layers(instance, state, piece)):
-                continue
-            computed = state.computed_tokens = state.computed_tokens + piece.tokens
-            if computed // block_size > state.remembered < len(state.hashes):
-                self._remember(instance, state)
-            if computed == state.known_tokens:
-                state.known_tokens = computed + 1
-                state.output_tokens += 1
-                if state.first_token_s is None:
-                    state.first_token_s = now_s
-                state.last_token_s = now_s
+        if found.whole:
+            self._run_decodes(instance, now_s)
+            emitted += instance.decodes
+        for piece in found.rest:
+            state = instance.running.get(piece.request) or instance.flying.get(piece.request)
+            if state is not None and self._compute(instance, state, piece):
+                state.give(now_s)
                 emitted.append(state)
         return emitted
+
+    def again(self, step: Step) -> bool:
+        """Give the requests of a step that is to be run once more the memory for it; says whether there is enough."""
+        instance = self._up[step.instance]
+        found = self._find(step)
+        states = [instance.running[piece.request] for piece in found.rest]
+        found.growth = [(state, 1) for state in states if state.known_tokens > state.kv_tokens]
+        return self._grow(instance, found)
+
+    def coast(self, step: Step, times_s: Sequence[Seconds], more: bool) -> None:
+        """Note that a step of all decodes and nothing else was run once at each of these times, and memory sufficed.
+
+        It comes to the same as `advance` for each of them with `again` in between, and after the last if there are
+        `more` to come.
+        """
+        instance = self._up[step.instance]
+        decodes, num_to_grow = instance.decodes, len(times_s) if more else len(times_s) - 1
+        for number, now_s in enumerate(times_s):
+            self._run_decodes(instance, now_s)
+            if number < num_to_grow and decodes.short:
+                self._grow_decodes(instance)
+
+    def end(self, step: Step) -> list[RequestState]:
+        """Note that a step, repeats included, is over; returns the requests that have joined the decodes by it."""
+        instance = self._up[step.instance]
+        found = self._find(step)
+        self._under_way[instance.id].remove(found)
+        joined = []
+        for piece in found.rest:
+            state = self._land(instance, piece.request)
+            if state is not None and state.decoding and not state.layers_done:
+                instance.decodes.join(state, instance.kv.caching and state.hashing)
+                joined.append(state)
+            elif state is not None:
+                instance.prefills[state.id] = state
+        self._open_door(instance)
+        return joined
+
+    def leave_door(self, step: Step) -> None:
+        """Note that a step has left the first stage of its instance, so that another can enter."""
+        self._find(step).at_door = False
+        self._open_door(self._up[step.instance])
 
     def finish(self, request: Id, reason: str, now_s: Seconds) -> RequestFinished:
         """Forget a request, give back its memory, and say what its sender felt."""
         state = self._requests.pop(request)
         self._leave(state)
-        arrival_s, tokens = state.request.arrival_s, state.output_tokens
+        arrival_s, tokens, last_s = state.request.arrival_s, state.output_tokens, state.last_token_s
         first_s = now_s if state.first_token_s is None else state.first_token_s
         start_s = now_s if state.first_step_s is None else state.first_step_s
         return RequestFinished(
@@ -94,11 +133,39 @@ class ServingBoard:
             output_tokens=tokens,
             queue_s=start_s - arrival_s,
             ttft_s=first_s - arrival_s,
-            tpot_s=(state.last_token_s - first_s) / (tokens - 1) if tokens > 1 else 0.0,
-            e2e_s=(state.last_token_s if tokens else now_s) - arrival_s,
+            tpot_s=(last_s - first_s) / (tokens - 1) if tokens > 1 else 0.0,
+            e2e_s=(last_s if tokens else now_s) - arrival_s,
             cached_tokens=state.cached_tokens,
             num_preempted=state.num_preempted,
         )
+
+    def fail(self, instance: Id) -> Resource:
+        """Take an instance away: its memory is lost, and whoever waited or ran there waits to be routed again."""
+        lost = self._up.pop(instance)
+        for state in [*lost.running.values(), *lost.flying.values(), *lost.waiting.values()]:
+            ran = state.id not in lost.waiting
+            self._leave(state, lost)
+            state.swapped_tokens = 0
+            state.num_preempted += ran
+            self._unrouted[state.id] = state
+        self._under_way[instance].clear()
+        lost.kv.forget()
+        lost.busy = False
+        return self._resources.pop(instance)
+
+    def recover(self, instance: InstanceState) -> Resource:
+        """Bring a new instance, or one that failed, into use."""
+        self._up[instance.id] = instance
+        self._under_way[instance.id] = []
+        self._resources[instance.id] = resource_of(instance)
+        return self._resources[instance.id]
+
+    def arrive(self, request: Id) -> None:
+        """Let a request that was moved while it ran go on where it is now."""
+        state = self._requests[request]
+        instance = self._up[state.instance]
+        if self._land(instance, request) is not None:
+            instance.prefills[request] = state  # it joins the decodes by its next token
 
     # What executors call to carry out an action --------------------------------------------------------------------
 
@@ -106,10 +173,10 @@ class ServingBoard:
         """Carry out an action on the visible state; returns why not, having changed nothing, when it cannot be."""
         if isinstance(action, Step):
             return self._step(action)
-        if isinstance(action, Start):
-            return self._start(action)
         if isinstance(action, Move):
             return self._route(action)
+        if isinstance(action, Start):
+            return self._start(action)
         if isinstance(action, Preempt):
             return self._preempt(action)
         if isinstance(action, Reject):
@@ -117,63 +184,74 @@ class ServingBoard:
         return f"serving does not know {type(action).__name__}"
 
     def _route(self, action: Move) -> str | None:
-        instance = self.instances.get(action.to)
+        instance = self._up.get(action.to)
         if instance is None:
             return f"there is no instance {action.to!r}"
         state = self._unrouted.pop(action.what, None)
         if state is None:
-            return "it is not waiting to be routed"
+            return self._migrate(action, instance)
         state.instance = instance.id
         instance.waiting[state.id] = state
+        return None
+
+    def _migrate(self, action: Move, to: InstanceState) -> str | None:
+        state = self._requests.get(action.what)
+        source = self._up.get(state.instance) if state else None
+        if state is None or source is None or state.id not in source.running:
+            return "it is not waiting to be routed"
+        if "migrate" not in self.can:
+            return "this executor cannot migrate"
+        if source.busy or source is to:
+            return "a step of its instance is under way" if source.busy else "it is there already"
+        if to.num_running >= to.max_running or to.kv.blocks_for(state.known_tokens) > to.kv.num_free:
+            return f"{to.id} has no room for it"
+        computed = state.computed_tokens
+        self._leave(state)
+        state.blocks = to.kv.allocate(to.kv.blocks_for(state.known_tokens))
+        state.kv_tokens = len(state.blocks) * to.kv.block_size
+        state.compute(computed)
+        state.instance = to.id
+        to.flying[state.id] = state
         return None
 
     def _start(self, action: Start) -> str | None:
         if len(action.on) != 1:
             return "a request starts on exactly one instance"
         (name, amounts), *_ = action.on.items()
-        instance = self.instances.get(name)
+        instance = self._up.get(name)
         state = instance.waiting.get(action.id) if instance else None
         if instance is None or state is None:
             return f"it does not wait at {name!r}"
-        if len(instance.running) >= instance.max_running:
+        if instance.num_running >= instance.max_running:
             return f"no more than {instance.max_running} requests can run at once"
         tokens = amounts.get("kv_tokens", state.known_tokens)
         if not 0 < tokens <= instance.kv.num_blocks * instance.kv.block_size:
             return f"its KV memory must be for at least 1 token and fit into the pool, {tokens:g} asked for"
-        if not self._take_memory(instance, state, int(tokens)):
+        if not take_memory(instance, state, int(tokens)):
             return "there is not enough KV memory"
         del instance.waiting[state.id]
-        instance.running[state.id] = state
+        self._num_started += 1
+        state.turn = self._num_started
+        instance.running[state.id] = instance.prefills[state.id] = state
         return None
-
-    def _take_memory(self, instance: InstanceState, state: RequestState, tokens: int) -> bool:
-        kv = instance.kv
-        found = kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size])
-        count = max(0, kv.blocks_for(tokens) - len(found))
-        if count + kv.num_cached_free(found) > kv.num_free:
-            return False
-        kv.hold(found)
-        state.blocks = found + kv.allocate(count)
-        state.kv_tokens = len(state.blocks) * kv.block_size
-        state.remembered = len(found)
-        state.computed_tokens = len(found) * kv.block_size
-        kv.num_queried_tokens += state.known_tokens
-        kv.num_hit_tokens += state.computed_tokens
-        if not state.num_preempted:  # what it finds later may be its own
-            state.cached_tokens = state.computed_tokens
-        return True
 
     def _preempt(self, action: Preempt) -> str | None:
         state = self._requests.get(action.id)
-        instance = self.instances.get(state.instance) if state else None
+        instance = self._up.get(state.instance) if state else None
         if state is None or instance is None or state.id not in instance.running:
             return "it is not running"
-        if action.how != "requeue":
-            return f"this executor cannot {action.how}"
         if instance.busy:
             return "a step of its instance is under way"
+        swapped = 0
+        if action.how == "swap" and "swap" in self.can:
+            swapped = state.computed_tokens
+            if num_swapped_blocks(instance) + instance.kv.blocks_for(swapped) > instance.host_blocks:
+                return "there is not enough host memory"
+        elif action.how != "requeue":
+            return f"this executor cannot {action.how}"
         self._leave(state)
         state.num_preempted += 1
+        state.swapped_tokens = swapped
         state.instance = instance.id
         instance.waiting[state.id] = state
         instance.waiting.move_to_end(state.id, last=False)
@@ -181,128 +259,120 @@ class ServingBoard:
 
     def _reject(self, action: Reject) -> str | None:
         state = self._requests.get(action.id)
-        if state is None or (state.instance and state.id in self.instances[state.instance].running):
+        place = self._up.get(state.instance) if state else None
+        if state is None or (place is not None and state.id not in place.waiting):
             return "it is not waiting"
         self._leave(self._requests.pop(action.id))
         return None
 
     def _step(self, step: Step) -> str | None:
-        instance = self.instances.get(step.instance)
+        instance = self._up.get(step.instance)
         if instance is None:
             return f"there is no instance {step.instance!r}"
         if instance.busy:
             return "a step is under way"
-        decodes = self._decodes.get(instance.id)
-        again = decodes is not None and decodes.pieces == step.pieces
-        growth: Growth = decodes.growth(step, instance.kv.block_size) if decodes is not None and again else []
-        why = self._why_not(step) or (None if again else self._survey(instance, step, growth))
-        if why is None and growth and sum(count for _, count in growth) > instance.kv.num_free:
-            why = "there is not enough KV memory"
-        if why is not None:
-            return why
-        self._grow(instance, growth)
-        if not again:
-            self._begin(instance, step)
-        elif decodes is not None:
-            decodes.pieces = step.pieces
+        found = survey(instance, step, self.can)
+        if isinstance(found, str):
+            return found
+        if not self._grow(instance, found):
+            return "there is not enough KV memory"
+        for piece in found.rest:
+            self._take_off(instance, instance.running[piece.request])
+        self._under_way[instance.id].append(found)
         instance.busy = True
-        return None
-
-    def _grow(self, instance: InstanceState, growth: Growth) -> None:
-        self.grown = growth
-        for state, count in growth:
-            state.blocks += instance.kv.allocate(count)
-            state.kv_tokens += count * instance.kv.block_size
-
-    def _begin(self, instance: InstanceState, step: Step) -> None:
-        """Note who runs for the first time, and whether the next step may be like this one."""
-        states = [instance.running[piece.request] for piece in step.pieces]
-        for state in states:
-            if state.first_step_s is None:
-                state.first_step_s = self.now_s
-        decodes = Decodes.of(step, states)
-        if decodes is None:
-            self._decodes.pop(instance.id, None)
-        else:
-            self._decodes[instance.id] = decodes
-
-    def _why_not(self, step: Step) -> str | None:
-        asked = {"speculate": step.speculate, "share": step.share != 1.0, "tune": step.tune, "repeat": step.repeat > 1}
-        for ability, wanted in asked.items():
-            if wanted and ability not in self.can:
-                return f"this executor cannot {ability}"
-        if step.repeat < 1 or not 0 < step.share <= 1:
-            return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
-        if not step.pieces and step.tune is None:
-            return "a step must compute something"
-        return None
-
-    def _survey(self, instance: InstanceState, step: Step, growth: Growth) -> str | None:
-        """Check every piece and list the blocks to add; nothing is changed."""
-        if len({piece.request for piece in step.pieces}) != len(step.pieces):
-            return "a step takes at most one piece of a request"
-        running, block_size, later = instance.running, instance.kv.block_size, step.repeat - 1
-        for piece in step.pieces:
-            state = running.get(piece.request)
-            if state is None:
-                return f"{piece.request} is not running here"
-            end = state.computed_tokens + piece.tokens
-            if piece.tokens < 1 or end > state.known_tokens:
-                return f"{piece.request} has {state.left_tokens} tokens left, {piece.tokens} asked for"
-            if later and (end != state.known_tokens or piece.tokens > 1 or piece.layers is not None):
-                return "only steps of single tokens, each followed by another, can be repeated"
-            if end + later > state.kv_tokens:
-                growth.append((state, -(-(end + later - state.kv_tokens) // block_size)))
-            if (piece.layers is not None or state.layers_done) and (why := self._bad_layers(instance, state, piece)):
-                return why
-        return None
-
-    def _bad_layers(self, instance: InstanceState, state: RequestState, piece: Piece) -> str | None:
-        if "layer_ranges" not in self.can:
-            return "this executor cannot layer_ranges"
-        first, last = piece.layers or (0, instance.num_layers)
-        if first != state.layers_done or not first < last <= instance.num_layers:
-            return f"{state.id} must go on from layer {state.layers_done}, got layers {first} to {last}"
-        if state.layers_done and piece.tokens != state.layers_tokens:
-            return f"{state.id} is amid a chunk of {state.layers_tokens} tokens, {piece.tokens} asked for"
         return None
 
     # What they share -------------------------------------------------------------------------------------------------
 
-    def _pass_layers(self, instance: InstanceState, state: RequestState, piece: Piece) -> bool:
-        """Note a partial walk through the layers; says whether the chunk has now been through all of them."""
-        assert piece.layers is not None
-        state.layers_done = piece.layers[1] % instance.num_layers
-        state.layers_tokens = piece.tokens
-        return not state.layers_done
+    def _find(self, step: Step) -> Survey:
+        under_way = self._under_way[step.instance]
+        return under_way[0] if len(under_way) == 1 else next(found for found in under_way if found.step is step)
 
-    def _remember(self, instance: InstanceState, state: RequestState) -> None:
-        full = min(state.computed_tokens // instance.kv.block_size, len(state.hashes))
-        for index in range(state.remembered, full):
-            instance.kv.remember(state.blocks[index], state.hashes[index])
-        state.remembered = max(state.remembered, full)
+    def _grow(self, instance: InstanceState, found: Survey) -> bool:
+        """Give a step the blocks it needs, all or none; says whether there were enough."""
+        num_free, short = instance.kv.num_free, instance.decodes.short if found.whole else {}
+        if short or found.growth:
+            if len(short) + sum(count for _, count in found.growth) > num_free:
+                return False
+            for state, count in found.growth:
+                add_blocks(instance, state, count)
+        self.grown = found.growth
+        if short:
+            self.grown = [*((state, 1) for state in short.values()), *found.growth]
+            self._grow_decodes(instance)
+        return True
 
-    def _leave(self, state: RequestState) -> None:
+    def _grow_decodes(self, instance: InstanceState) -> None:
+        short = instance.decodes.short
+        for state in short.values():
+            add_blocks(instance, state, 1)
+        instance.decodes.grown(short)
+
+    def _run_decodes(self, instance: InstanceState, now_s: Seconds) -> None:
+        for full in instance.decodes.run(now_s).values():
+            remember(instance, full)
+
+    def _compute(self, instance: InstanceState, state: RequestState, piece: Piece) -> bool:
+        """Note what a piece computed; says whether a token follows."""
+        if piece.layers is not None:
+            state.layers_done = piece.layers[1] % instance.num_layers
+            state.layers_tokens = piece.tokens
+            if state.layers_done:
+                return False
+        state.compute(piece.tokens)
+        if state.computed_tokens // instance.kv.block_size > state.remembered and (state.hashes or state.later_hashes):
+            remember(instance, state)
+        return state.left_tokens == 0
+
+    def _take_off(self, instance: InstanceState, state: RequestState) -> None:
+        """Let a request go on by itself while a step computes a piece of it."""
+        if state.first_step_s is None:
+            state.first_step_s = self.now_s
+        if instance.prefills.pop(state.id, None) is None:
+            instance.decodes.drop(state)
+        if instance.num_stages > 1:
+            del instance.running[state.id]
+            instance.flying[state.id] = state
+
+    def _land(self, instance: InstanceState, request: Id) -> RequestState | None:
+        """Bring a request back to where others run, in the order in which they were started, unless it has left."""
+        state = instance.flying.pop(request, None)
+        if state is None:
+            return instance.running.get(request)
+        later = [other for other in instance.running.values() if other.turn > state.turn]
+        instance.running[request] = state
+        for other in later:
+            instance.running.move_to_end(other.id)
+        return state
+
+    def _open_door(self, instance: InstanceState) -> None:
+        under_way = self._under_way[instance.id]
+        instance.busy = len(under_way) >= instance.num_stages or any(found.at_door for found in under_way)
+
+    def _leave(self, state: RequestState, instance: InstanceState | None = None) -> None:
         self._unrouted.pop(state.id, None)
-        instance = self.instances.get(state.instance)
+        instance = instance or self._up.get(state.instance)
         if instance is not None:
             instance.waiting.pop(state.id, None)
             instance.running.pop(state.id, None)
-            self._decodes.pop(instance.id, None)
+            instance.flying.pop(state.id, None)
+            if instance.prefills.pop(state.id, None) is None and state.id in instance.decodes.members:
+                instance.decodes.drop(state)
             instance.kv.release(state.blocks)
-        state.blocks, state.kv_tokens, state.computed_tokens = [], 0, 0
-        state.layers_done, state.remembered, state.instance = 0, 0, ""
+        state.forget()
+        state.instance = ""
 
     def fingerprint(self) -> int:
         """A number that changes when anything visible changes; contract checks compare it."""
         instances = tuple(
-            (i.id, i.busy, tuple(i.waiting), tuple(i.running), i.kv.num_free, i.kv.holders())
-            for i in self.instances.values()
+            (i.id, i.busy, tuple(i.waiting), tuple(i.running), tuple(i.flying), i.kv.num_free, i.kv.holders())
+            for i in self._up.values()
         )
         requests = tuple((s.id, s.known_tokens, s.computed_tokens, s.kv_tokens) for s in self._requests.values())
         return hash((self.now_s, tuple(self._unrouted), instances, requests))
 
 
-def _resource(instance: InstanceState) -> Resource:
+def resource_of(instance: InstanceState) -> Resource:
+    """Return an instance as the resource that it is."""
     tokens = float(instance.kv.num_blocks * instance.kv.block_size)
     return Resource(id=instance.id, kind="instance", capacity={"kv_tokens": tokens})

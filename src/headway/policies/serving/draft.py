@@ -28,7 +28,7 @@ class InstanceDraft:
     def __init__(self, instance: InstanceState) -> None:
         self.instance = instance
         self.free_blocks = instance.kv.num_free
-        self.num_running = len(instance.running)
+        self.num_running = instance.num_running
         self.actions: list[Action] = []
         self.preempted: set[Id] = set()
         self.started: dict[Id, int] = {}
@@ -41,6 +41,13 @@ class InstanceDraft:
         if count > self.free_blocks:
             return False
         self.free_blocks -= max(0, count)
+        return True
+
+    def extend_decodes(self, num_short: int) -> bool:
+        """Draft room for the next token of decodes of which `num_short` need a block; says whether there is any."""
+        if num_short > self.free_blocks:
+            return False
+        self.free_blocks -= num_short
         return True
 
     def preempt(self, state: RequestState) -> None:

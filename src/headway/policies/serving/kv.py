@@ -46,7 +46,7 @@ class BlockPool:
         self.caching = caching
         self._blank = list(range(num_blocks - 1, -1, -1))
         self._cached: OrderedDict[int, None] = OrderedDict()
-        self._refs = [0] * num_blocks
+        self._shared: dict[int, int] = {}  # how many hold a block, where it is more than one
         self._hash_of: dict[int, int] = {}
         self._block_of: dict[int, int] = {}
         self._pins: dict[Id, tuple[Seconds, list[int]]] = {}
@@ -79,18 +79,19 @@ class BlockPool:
 
     def num_cached_free(self, blocks: Iterable[int]) -> int:
         """How many of `blocks` are held by nobody; taking them uses up that many free blocks."""
-        return sum(not self._refs[block] for block in blocks)
+        return sum(block in self._cached for block in blocks)
 
     def num_holders(self, block: int) -> int:
-        """How many hold `block`."""
-        return self._refs[block]
+        """How many hold `block`, which is held or cached."""
+        return 0 if block in self._cached else self._shared.get(block, 1)
 
     def hold(self, blocks: Iterable[int]) -> None:
         """Count one more holder for each block; cached ones stop being free."""
         for block in blocks:
-            if not self._refs[block]:
+            if block in self._cached:
                 del self._cached[block]
-            self._refs[block] += 1
+            else:
+                self._shared[block] = self._shared.get(block, 1) + 1
 
     def allocate(self, count: int) -> list[int]:
         """Take `count` free blocks, forgetting the oldest cached prefixes if need be.
@@ -102,18 +103,25 @@ class BlockPool:
         """
         if count > self.num_free:
             raise MemoryError(f"KV pool: {count} blocks asked for, {self.num_free} free")
-        taken = [self._take() for _ in range(count)]
-        for block in taken:
-            self._refs[block] = 1
+        if count == 1 and self._blank:
+            return [self._blank.pop()]
+        num_blank = min(count, len(self._blank))
+        taken = self._blank[: -num_blank - 1 : -1]
+        del self._blank[len(self._blank) - num_blank :]
+        taken += [self._forget_oldest() for _ in range(count - num_blank)]
         return taken
 
     def release(self, blocks: Sequence[int]) -> None:
         """Count one holder less for each block. The last is forgotten first: prefixes are found from the front."""
+        if not self._hash_of and not self._shared:
+            self._blank.extend(reversed(blocks))
+            return
         for block in reversed(blocks):
-            self._refs[block] -= 1
-            if self._refs[block]:
-                continue
-            if block in self._hash_of:
+            if block in self._shared:
+                self._shared[block] -= 1
+                if self._shared[block] == 1:
+                    del self._shared[block]
+            elif block in self._hash_of:
                 self._cached[block] = None
             else:
                 self._blank.append(block)
@@ -142,13 +150,18 @@ class BlockPool:
             self.unpin(owner)
         return over
 
+    def forget(self) -> None:
+        """Lose all content; nobody holds anything any more."""
+        self._blank = list(range(self.num_blocks - 1, -1, -1))
+        for book in (self._cached, self._shared, self._hash_of, self._block_of, self._pins):
+            book.clear()
+
     def holders(self) -> tuple[int, ...]:
         """Reference counts of all blocks, by block id; for checks."""
-        return tuple(self._refs)
+        free = {*self._blank, *self._cached}
+        return tuple(0 if block in free else self._shared.get(block, 1) for block in range(self.num_blocks))
 
-    def _take(self) -> int:
-        if self._blank:
-            return self._blank.pop()
+    def _forget_oldest(self) -> int:
         block, _ = self._cached.popitem(last=False)
         del self._block_of[self._hash_of.pop(block)]
         return block

@@ -14,6 +14,9 @@ from headway.core.actions import Action
 from headway.core.events import Arrived, Event, Finished
 from headway.core.nouns import Id, Seconds, Slo, Work
 
+UNTIL_NEWS = 1 << 30
+"""As `repeat` of a step: again and again, until something happens that its policy would want to know."""
+
 
 class Request(Work, frozen=True, kw_only=True):
     """A prompt to be continued; what a scheduler may know of it.
@@ -85,7 +88,9 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
     tune : TuneUnit or None
         Fine-tuning carried along.
     repeat : int
-        Run the step this many times, >= 1, unless something happens in between. Only for steps of single-token pieces.
+        Run the step this many times at most, >= 1. It ends before when a request of it ends, when another comes to
+        wait at the instance, or when memory lacks for one more run. Only for steps of single-token pieces, each of
+        which is followed by another.
     """
 
     instance: Id
@@ -131,6 +136,30 @@ class StepDone(Event, frozen=True, gc=False, kw_only=True):
     step_s: Seconds
     num_tokens: int
     num_runs: int = 1
+
+
+class DoorOpen(Event, frozen=True, gc=False, kw_only=True):
+    """A step has left the first pipeline stage of `instance`, so that another can enter."""
+
+    instance: Id
+
+
+class RequestMoved(Event, frozen=True, gc=False, kw_only=True):
+    """A running request has come to another instance, with its memory.
+
+    Parameters
+    ----------
+    id : str
+        The request.
+    instance : str
+        Where it is now.
+    took_s : float
+        How long the transfer took, in seconds.
+    """
+
+    id: Id
+    instance: Id
+    took_s: Seconds
 
 
 class RequestFinished(Finished, frozen=True, gc=False, kw_only=True):

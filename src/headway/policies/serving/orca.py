@@ -7,7 +7,7 @@ import numpy as np
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 from headway.policies.serving.draft import InstanceDraft
-from headway.policies.serving.nouns import Piece, Step
+from headway.policies.serving.nouns import UNTIL_NEWS, Piece, Step
 from headway.policies.serving.state import InstanceState
 
 
@@ -64,18 +64,20 @@ class Orca:
 
     def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         """Return one iteration of everything that runs and of what can be added to it."""
-        pieces: list[Piece] = []
-        for state in instance.running.values():
-            computed = state.computed_tokens
-            left = state.known_tokens - computed
-            # Memory was reserved at admission; only a request that another policy admitted may lack some.
-            if computed + left <= state.kv_tokens or draft.extend(state, left):
-                pieces.append(state.one if left == 1 else Piece(state.id, left))
+        decodes, prompts = instance.decodes, list[Piece]()
+        # Memory was reserved at admission; only a request that another policy admitted may lack some.
+        roomy = draft.extend_decodes(len(decodes.short))
+        pieces = decodes.pieces if roomy else tuple(s.one for s in decodes if s.id not in decodes.short)
+        for state in instance.prefills.values():
+            if draft.extend(state, state.left_tokens):
+                prompts.append(Piece(state.id, state.left_tokens))
         for state in instance.waiting.values():
             if draft.num_running >= self.max_batch_size:
                 break
             to_compute = draft.start(state, state.reach_tokens)
             if to_compute is None:
                 break
-            pieces.append(Piece(state.id, to_compute))
-        return Step(instance=instance.id, pieces=tuple(pieces)) if pieces else None
+            prompts.append(Piece(state.id, to_compute))
+        if prompts:
+            return Step(instance=instance.id, pieces=(*pieces, *prompts))
+        return Step(instance=instance.id, pieces=pieces, repeat=UNTIL_NEWS if roomy else 1) if pieces else None

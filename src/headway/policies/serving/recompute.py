@@ -6,32 +6,47 @@ Kwon et al. 2023 (arXiv 2309.06180, section 4.5) and Agrawal et al. 2024 (arXiv 
 from __future__ import annotations
 
 from headway.policies.serving.draft import InstanceDraft
-from headway.policies.serving.state import InstanceState, RequestState
+from headway.policies.serving.nouns import UNTIL_NEWS, Piece, Step
+from headway.policies.serving.state import InstanceState
 
 
-def make_room(draft: InstanceDraft, state: RequestState, running: list[RequestState]) -> bool:
-    """Draft room for the next token of `state`, preempting from the end of `running` while memory is short.
+def decode_all(instance: InstanceState, draft: InstanceDraft) -> tuple[Piece, ...]:
+    """Draft room for the next token of every decode, preempting the latest requests while memory is short.
 
     Parameters
     ----------
+    instance : InstanceState
+        An idle instance.
     draft : InstanceDraft
-        What the decision has come to so far.
-    state : RequestState
-        A running request, in `running`.
-    running : list of RequestState
-        Who runs, earliest first. Victims are taken off its end, `state` itself when nobody after it is left.
+        What the decision has come to so far; preemptions go there.
 
     Returns
     -------
-    bool
-        Whether `state` still runs.
+    tuple of Piece
+        One token of every decode that is left.
     """
-    while not draft.extend(state, 1):
+    decodes = instance.decodes
+    if draft.extend_decodes(len(decodes.short)):
+        return decodes.pieces
+    # Requests start first come first, so the latest is the last in the order in which they run.
+    short, running = set(decodes.short), list(instance.running.values())
+    while not draft.extend_decodes(len(short)):
         victim = running.pop()
+        short.discard(victim.id)
         draft.preempt(victim)
-        if victim is state:
-            return False
-    return True
+    return tuple([state.one for state in decodes if state.id not in draft.preempted])
+
+
+def repeated(instance: InstanceState, draft: InstanceDraft, decodes: tuple[Piece, ...]) -> Step | None:
+    """Return a step of all decodes that goes on until there is news; None when there are no decodes.
+
+    Nothing but a new request, or the end of one, could make the next step another: while decodes grow, the free memory
+    only shrinks, and who has not been admitted now will not be then. (If the output of a running request turns out to be
+    a prefix of its prompt, it waits for the next news.) After a preemption the memory may have grown.
+    """
+    if not decodes:
+        return None
+    return Step(instance=instance.id, pieces=decodes, repeat=1 if draft.preempted else UNTIL_NEWS)
 
 
 def spare_blocks(draft: InstanceDraft, instance: InstanceState, watermark_frac: float) -> int:

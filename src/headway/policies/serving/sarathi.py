@@ -8,8 +8,8 @@ from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.nouns import Piece, Step
-from headway.policies.serving.recompute import make_room, spare_blocks
-from headway.policies.serving.state import InstanceState, RequestState
+from headway.policies.serving.recompute import decode_all, repeated, spare_blocks
+from headway.policies.serving.state import InstanceState
 
 
 class SarathiServe:
@@ -38,17 +38,18 @@ class SarathiServe:
     2403.02310, section 4 and algorithm 3.
 
     Faithful to the paper: the three passes, their order, the watermark, all blocks of a prompt at admission, and
-    preempted requests in front of the queue. Left out: pipeline parallelism, where at most as many batches as stages
-    are in flight (an instance here runs one step at a time), rounding of chunks to tiles, and the repository's
-    schedule of shrinking chunks. Changed: the watermark is waived while nothing runs; a prefix found in the cache is
-    not computed again; a recomputed request counts as decoding from its last token on.
+    preempted requests in front of the queue; with pipeline stages, at most as many batches as stages are in flight and
+    a request is in at most one (the executor sees to both). Left out: rounding of chunks to tiles, and the
+    repository's schedule of shrinking chunks. Changed: the watermark is waived while nothing runs; a prefix found in
+    the cache is not computed again; a recomputed request counts as decoding from its last token on.
 
-    Cost: O(running + admitted) per step.
+    Cost: O(prompts under way + admitted) per step; O(running) where memory is short or decodes come and go.
 
     Examples
     --------
     >>> from headway.policies.serving.kv import BlockPool
     >>> from headway.policies.serving.nouns import Request
+    >>> from headway.policies.serving.state import RequestState
     >>> instance = InstanceState("gpu", BlockPool(64), num_layers=2)
     >>> for name in "ab":
     ...     request = Request(id=name, arrival_s=0.0, prompt_tokens=400, max_tokens=8)
@@ -78,35 +79,30 @@ class SarathiServe:
 
     def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         """Return decodes, then chunks of prompts under way, then chunks of prompts from the queue."""
-        pieces: list[Piece] = []
-        unfinished: list[RequestState] = []
-        # Requests start first come first, and the latest are preempted first, so this is the order of arrival.
-        running = list(instance.running.values())
-        for state in running:  # it gets shorter from its end when memory runs out
-            computed = state.computed_tokens
-            if state.known_tokens - computed > 1 or not state.output_tokens:
-                unfinished.append(state)
-            elif computed < state.kv_tokens or make_room(draft, state, running):
-                pieces.append(state.one)
-        self._go_on(pieces, unfinished, draft)
-        if not draft.preempted:  # who was preempted is now first in the queue, and has just not fitted
-            self._admit(pieces, instance, draft)
-        return Step(instance=instance.id, pieces=tuple(pieces)) if pieces else None
+        decodes = decode_all(instance, draft)
+        chunks: list[Piece] = []
+        budget = self.token_budget - len(decodes)
+        if instance.prefills:
+            budget -= self._go_on(chunks, instance, draft, budget)
+        if instance.waiting and not draft.preempted:  # who was preempted is now first in line, and has just not fitted
+            self._admit(chunks, instance, draft, budget)
+        if chunks:
+            return Step(instance=instance.id, pieces=(*decodes, *chunks))
+        return repeated(instance, draft, decodes)
 
-    def _go_on(self, pieces: list[Piece], unfinished: list[RequestState], draft: InstanceDraft) -> None:
-        budget = self.token_budget - len(pieces)
-        for state in unfinished:
-            tokens = min(state.left_tokens, budget)
+    def _go_on(self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int) -> int:
+        spent = 0
+        for state in instance.prefills.values():
+            tokens = min(state.left_tokens, budget - spent)
             if tokens <= 0:
-                return
-            if draft.extend(state, tokens):  # its blocks are held since admission, unless another policy admitted it
-                pieces.append(Piece(state.id, tokens))
-                budget -= tokens
+                break
+            # Its blocks are held since admission, unless another policy admitted it.
+            if state.id not in draft.preempted and draft.extend(state, tokens):
+                chunks.append(Piece(state.id, tokens))
+                spent += tokens
+        return spent
 
-    def _admit(self, pieces: list[Piece], instance: InstanceState, draft: InstanceDraft) -> None:
-        if not instance.waiting:
-            return
-        budget = self.token_budget - sum(piece.tokens for piece in pieces)
+    def _admit(self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int) -> None:
         for state in instance.waiting.values():
             if budget <= 0 or draft.num_running >= self.max_seqs:
                 return
@@ -114,5 +110,5 @@ class SarathiServe:
             if left is None:
                 return
             tokens = min(left, budget)
-            pieces.append(Piece(state.id, tokens))
+            chunks.append(Piece(state.id, tokens))
             budget -= tokens

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+from msgspec.structs import replace
 
 from headway.core.actions import Action, Move, Reject, Wake
-from headway.core.events import Event, Refused, Woke
+from headway.core.events import Changed, Event, Refused, Woke
 from headway.core.nouns import Id, Seconds
-from headway.policies.serving.nouns import RequestArrived
+from headway.policies.serving.draft import ServingDraft
+from headway.policies.serving.nouns import RequestArrived, StepDone
 from headway.policies.serving.seats import Admit, Batch, Route, ServingView
 from headway.policies.serving.state import RequestState
 
@@ -48,8 +50,8 @@ class LeastLoaded:
 class Stack:
     """A serving policy made of seats.
 
-    A session calls it once per event. An arrival is admitted and routed; then every idle instance is asked for its next
-    step.
+    A session calls it once per event. An arrival is admitted and routed; an instance that has become idle is asked for
+    its next step.
 
     Parameters
     ----------
@@ -75,39 +77,49 @@ class Stack:
         for seat, stream in zip(seats, rng.spawn(len(seats)), strict=True):
             seat.reset(stream)
 
-    def decide(self, event: Event, view: ServingView) -> Iterator[Action]:
-        """Admit and route what is new; give every idle instance its next step."""
+    def decide(self, event: Event, view: ServingView) -> Iterable[Action]:
+        """Admit and route what is new; give every instance that has become idle its next step."""
+        if isinstance(event, StepDone):
+            return self._steps(view, (event.instance,))
         if isinstance(event, RequestArrived):
             state = view.unrouted.get(event.work.id)
-            if state is not None:
-                yield from self._take_in(state, view)
-        elif isinstance(event, Refused):
-            yield Wake(view.now_s + RETRY_S, RETRY)  # trying again at once would be refused again
-        else:
-            if isinstance(event, Woke) and event.tag == RETRY:
-                for state in view.unrouted.values():
-                    yield from self._take_in(state, view)
-            yield from self._steps(view)
+            return self._take_in(state, view) if state is not None else ()
+        if isinstance(event, Refused):
+            return (Wake(view.now_s + RETRY_S, RETRY),)  # trying again at once would be refused again
+        if isinstance(event, Changed) or (isinstance(event, Woke) and event.tag == RETRY):
+            return [*self._take_all_in(view), *self._steps(view, view.instances)]
+        return self._steps(view, view.instances)
 
-    def _take_in(self, state: RequestState, view: ServingView) -> Iterator[Action]:
+    def _take_all_in(self, view: ServingView) -> Iterator[Action]:
+        for state in view.unrouted.values():
+            yield from self._take_in(state, view)
+
+    def _take_in(self, state: RequestState, view: ServingView) -> list[Action]:
+        if not view.instances:
+            return []  # they are all down; it is taken in when one comes back
         refusal = self.admit.refusal(state, view)
         if refusal:
-            yield Reject(state.id, refusal)
-            return
+            return [Reject(state.id, refusal)]
         instance = self.route.pick(state, view)
-        yield Move(state.id, instance)
-        if not view.instances[instance].busy:
-            yield Wake(view.now_s, "form")  # once the move is visible, and with all that arrives at the same instant
+        if view.instances[instance].busy:
+            return [Move(state.id, instance)]
+        # Its step is formed once the move is visible, and with all that arrives at the same instant.
+        return [Move(state.id, instance), Wake(view.now_s, "form")]
 
-    def _steps(self, view: ServingView) -> Iterator[Action]:
-        draft = view.draft()
-        for instance in view.instances.values():
-            if instance.busy or not instance.num_requests:
+    def _steps(self, view: ServingView, instances: Iterable[Id]) -> list[Action]:
+        actions: list[Action] = []
+        draft: ServingDraft | None = None
+        for id_ in instances:
+            instance = view.instances.get(id_)
+            if instance is None or instance.busy or not instance.num_requests:
                 continue
-            part = draft.on(instance.id)
+            draft = draft or view.draft()
+            part = draft.on(id_)
             step = self.batch.form(instance, part, view.now_s)
-            yield from part.actions
+            actions += part.actions
             if step is not None:
-                yield step
+                repeats = step.repeat == 1 or "repeat" in view.can
+                actions.append(step if repeats else replace(step, repeat=1))
             elif part.actions:  # it made room and found no use for it: no later event would bring the turn back
-                yield Wake(view.now_s + RETRY_S, RETRY)
+                actions.append(Wake(view.now_s + RETRY_S, RETRY))
+        return actions

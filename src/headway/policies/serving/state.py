@@ -1,34 +1,35 @@
 """What is visible of one request and of one instance while they are served.
 
-Executors write these records through a `ServingBoard`; policies read them. They are plain slotted objects because a
-policy walks over every running request at every step.
+Executors write these records through a `ServingBoard`; policies read them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from headway.core.nouns import Id, Seconds
+from headway.policies.serving.cohort import Cohort
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Piece, Request
+
+_ALONE: Cohort[RequestState] = Cohort(1)
+"""The cohort of all that are in none; its clock never moves."""
 
 
 class RequestState:
     """How far one request has come.
 
+    While it is in a `Cohort`, some of its numbers move with the cohort's clock; reading them costs a little more than
+    reading a plain attribute.
+
     Attributes
     ----------
     request : Request
         What is known of it.
-    known_tokens : int
-        Prompt plus output tokens so far.
-    computed_tokens : int
-        How many of them have their keys and values in memory.
     kv_tokens : int
         How many tokens the blocks it holds have room for.
-    output_tokens : int
-        How many tokens it was given so far.
     blocks : list of int
         The blocks it holds, in order.
     hashes : list of int
@@ -39,83 +40,186 @@ class RequestState:
         How many layers the chunk in progress has been through (layered prefill); 0 between chunks.
     layers_tokens : int
         How many tokens that chunk has.
+    swapped_tokens : int
+        How many of its tokens have their keys and values in the host's memory; 0 unless it was swapped out.
     one : Piece
         Its next token through all layers: the piece of every decode.
     """
 
     __slots__ = (
-        "blocks", "cached_tokens", "computed_tokens", "first_step_s", "first_token_s", "hashes", "id", "instance",
-        "known_tokens", "kv_tokens", "last_token_s", "layers_done", "layers_tokens", "num_preempted", "one",
-        "output_tokens", "remembered", "request",
+        "_cohort", "_computed", "_known", "_last_s", "blocks", "cached_tokens", "first_step_s", "first_token_s",
+        "grows_at", "hashes", "hashing", "id", "instance", "kv_tokens", "later_hashes", "layers_done",
+        "layers_tokens", "num_preempted", "one", "remembered", "request", "swapped_tokens", "turn",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.id: Id = request.id
-        self.known_tokens = request.prompt_tokens
-        self.computed_tokens = 0
+        self._cohort = _ALONE
+        self._known = request.prompt_tokens
+        self._computed = 0
+        self._last_s: Seconds = request.arrival_s
         self.kv_tokens = 0
-        self.output_tokens = 0
         self.cached_tokens = 0
         self.layers_done = 0
         self.layers_tokens = 0
         self.num_preempted = 0
+        self.swapped_tokens = 0
         self.remembered = 0  # full blocks already findable by hash
+        self.grows_at = 0  # the cohort's clock at which it needs another block
+        self.turn = 0  # in which order requests were started
         self.blocks: list[int] = []
         self.hashes = list(request.hashes)
+        self.hashing = True  # whether blocks that fill up may have a hash
+        self.later_hashes: Sequence[int] = ()  # what a world alone knows of; shown as blocks fill up
         self.instance: Id = ""
         self.first_step_s: Seconds | None = None
         self.first_token_s: Seconds | None = None
-        self.last_token_s: Seconds = request.arrival_s
         self.one = Piece(request.id, 1)
+
+    @property
+    def known_tokens(self) -> int:
+        """Prompt plus output tokens so far."""
+        return self._known + self._cohort.clock
+
+    @property
+    def computed_tokens(self) -> int:
+        """How many of them have their keys and values in memory."""
+        return self._computed + self._cohort.clock
+
+    @property
+    def output_tokens(self) -> int:
+        """How many tokens it was given so far."""
+        return self._known + self._cohort.clock - self.request.prompt_tokens
+
+    @property
+    def last_token_s(self) -> Seconds:
+        """When it was given its latest token; its arrival before the first."""
+        return max(self._last_s, self._cohort.last_s)
 
     @property
     def left_tokens(self) -> int:
         """Known tokens that are not computed yet: 1 while decoding, more while (re)computing a prompt."""
-        return self.known_tokens - self.computed_tokens
+        return self._known - self._computed
 
     @property
     def decoding(self) -> bool:
         """Whether its next token is an output token: everything but the last known token is computed."""
-        return self.known_tokens - self.computed_tokens == 1 and self.output_tokens > 0
+        return self._known - self._computed == 1 and self.output_tokens > 0
 
     @property
     def reach_tokens(self) -> int:
         """The most tokens it can ever come to."""
         return self.request.prompt_tokens + self.request.max_tokens
 
+    # What boards call ----------------------------------------------------------------------------------------------
+
+    def enter(self, cohort: Cohort[RequestState]) -> None:
+        """Let the numbers move with the clock of `cohort`."""
+        self._known -= cohort.clock
+        self._computed -= cohort.clock
+        self._cohort = cohort
+
+    def exit(self) -> None:
+        """Keep the numbers by itself again."""
+        cohort = self._cohort
+        self._known += cohort.clock
+        self._computed += cohort.clock
+        self._last_s = max(self._last_s, cohort.last_s)
+        self._cohort = _ALONE
+
+    def compute(self, tokens: int) -> None:
+        """Note that the next `tokens` known tokens are in memory now."""
+        self._computed += tokens
+
+    def give(self, now_s: Seconds) -> None:
+        """Note one more output token."""
+        self._known += 1
+        self._last_s = now_s
+        if self.first_token_s is None:
+            self.first_token_s = now_s
+
+    def forget(self, computed_tokens: int = 0) -> None:
+        """Note that no more than `computed_tokens` of its tokens are in memory, in which it holds no blocks."""
+        self._computed = computed_tokens
+        self.blocks, self.kv_tokens, self.remembered = [], 0, 0
+        self.layers_done = self.layers_tokens = 0
+
 
 class InstanceState:
     """One replica of a model: who waits for it, who runs on it, and its memory.
+
+    Between steps every running request is either in `decodes` or in `prefills`.
+
+    Parameters
+    ----------
+    id : str
+        Its name.
+    kv : BlockPool
+        The books of its memory.
+    num_layers : int
+        Layers of its model, >= 1.
+    max_running : int
+        The most requests that can run at once, >= 1, whatever their memory.
+    num_stages : int
+        Pipeline stages, >= 1: so many steps can be under way at once, none of which shares a request with another.
+    pool : str
+        The name of the group of instances it belongs to.
+    host_blocks : int
+        Room in the host's memory for swapped requests, in blocks, >= 0.
 
     Attributes
     ----------
     waiting : OrderedDict of str to RequestState
         First come first; a preempted request is put in front.
     running : OrderedDict of str to RequestState
-        In the order in which they were started.
-    kv : BlockPool
-        The books of its memory.
+        In the order in which they were started, without those that are `flying`.
+    decodes : Cohort
+        The running requests that are due an output token.
+    prefills : dict of str to RequestState
+        The running requests that have more than one known token to compute, or are amid the layers of a chunk.
+    flying : dict of str to RequestState
+        Those that no step can take now: in a stage of a pipeline, or on their way here from another instance.
     busy : bool
-        Whether a step is under way.
-    num_layers : int
-        Layers of its model.
-    max_running : int
-        The most requests that can run at once, whatever their memory.
+        Whether no step can begin now.
     """
 
-    __slots__ = ("busy", "id", "kv", "max_running", "num_layers", "running", "waiting")
+    __slots__ = (
+        "busy", "decodes", "flying", "host_blocks", "id", "kv", "max_running", "num_layers", "num_stages",
+        "pool", "prefills", "running", "waiting",
+    )  # fmt: skip
 
-    def __init__(self, id: Id, kv: BlockPool, num_layers: int, max_running: int = sys.maxsize) -> None:
+    def __init__(
+        self,
+        id: Id,
+        kv: BlockPool,
+        num_layers: int,
+        max_running: int = sys.maxsize,
+        *,
+        num_stages: int = 1,
+        pool: str = "",
+        host_blocks: int = 0,
+    ) -> None:
         self.id = id
         self.max_running = max_running
         self.kv = kv
         self.num_layers = num_layers
+        self.num_stages = num_stages
+        self.pool = pool
+        self.host_blocks = host_blocks
         self.waiting: OrderedDict[Id, RequestState] = OrderedDict()
         self.running: OrderedDict[Id, RequestState] = OrderedDict()
+        self.decodes: Cohort[RequestState] = Cohort(kv.block_size)
+        self.prefills: dict[Id, RequestState] = {}
+        self.flying: dict[Id, RequestState] = {}
         self.busy = False
+
+    @property
+    def num_running(self) -> int:
+        """Requests that hold memory here."""
+        return len(self.running) + len(self.flying)
 
     @property
     def num_requests(self) -> int:
         """Requests that wait or run here."""
-        return len(self.waiting) + len(self.running)
+        return len(self.waiting) + len(self.running) + len(self.flying)

@@ -8,8 +8,8 @@ from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.nouns import Piece, Step
-from headway.policies.serving.recompute import make_room, spare_blocks
-from headway.policies.serving.state import InstanceState, RequestState
+from headway.policies.serving.recompute import decode_all, repeated, spare_blocks
+from headway.policies.serving.state import InstanceState
 
 
 class Vllm:
@@ -46,12 +46,13 @@ class Vllm:
     being refused; a prefix found in the cache is not computed again, and one that vanished between decision and start
     is computed beside decodes.
 
-    Cost: O(running + admitted) per step.
+    Cost: O(admitted) per step; O(running) where memory is short or decodes come and go.
 
     Examples
     --------
     >>> from headway.policies.serving.kv import BlockPool
     >>> from headway.policies.serving.nouns import Request
+    >>> from headway.policies.serving.state import RequestState
     >>> instance = InstanceState("gpu", BlockPool(64), num_layers=2)
     >>> for name in "ab":
     ...     request = Request(id=name, arrival_s=0.0, prompt_tokens=400, max_tokens=8)
@@ -81,8 +82,14 @@ class Vllm:
 
     def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         """Return prompts from the queue if any can start, else the decodes of all that run."""
-        pieces = self._prompts(instance, draft) or self._decodes(instance, draft)
-        return Step(instance=instance.id, pieces=tuple(pieces)) if pieces else None
+        prompts = self._prompts(instance, draft) if instance.waiting else []
+        if prompts:
+            return Step(instance=instance.id, pieces=tuple(prompts))
+        decodes = decode_all(instance, draft)
+        late = self._late(instance, draft) if instance.prefills else []
+        if late:
+            return Step(instance=instance.id, pieces=(*decodes, *late))
+        return repeated(instance, draft, decodes)
 
     def _prompts(self, instance: InstanceState, draft: InstanceDraft) -> list[Piece]:
         pieces: list[Piece] = []
@@ -99,16 +106,10 @@ class Vllm:
             budget -= left
         return pieces
 
-    def _decodes(self, instance: InstanceState, draft: InstanceDraft) -> list[Piece]:
-        pieces: list[Piece] = []
-        # Requests start first come first, and the latest are preempted first, so this is the order of arrival.
-        running: list[RequestState] = list(instance.running.values())
-        for state in running:  # it gets shorter from its end when memory runs out
-            computed = state.computed_tokens
-            left = state.known_tokens - computed
-            if left > 1:
-                if draft.extend(state, left):
-                    pieces.append(Piece(state.id, left))
-            elif computed < state.kv_tokens or make_room(draft, state, running):
-                pieces.append(state.one)
-        return pieces
+    def _late(self, instance: InstanceState, draft: InstanceDraft) -> list[Piece]:
+        """List what is left of prompts that were started with a prefix which then vanished."""
+        return [
+            Piece(state.id, state.left_tokens)
+            for state in instance.prefills.values()
+            if state.id not in draft.preempted and draft.extend(state, state.left_tokens)
+        ]

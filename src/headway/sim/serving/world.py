@@ -1,84 +1,116 @@
 """Serving in virtual time: a world that runs steps at a price and alone knows how long outputs are.
 
-Simulated are time (each run of a step takes what a `StepPrice` says) and the requests (when they arrive, after how many
-tokens they stop, what their blocks hash to). Everything else, which is what an action does to queues, memory and
-prefixes, is the same `ServingBoard` that a live engine keeps.
+Simulated are time (each run of a step takes what a `StepPrice` says), the requests (when they arrive, after how many
+tokens they stop, what their blocks hash to), transfers and failures. Everything else, which is what an action does to
+queues, memory and prefixes, is the same `ServingBoard` that a live engine keeps.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from headway.core.actions import Action, Reject, Wake
-from headway.core.events import Event, Failed, Woke
+from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
+from headway.core.events import Changed, Event, Failed, Woke
 from headway.core.nouns import Id, Seconds, Slo
 from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import RequestArrived, Step, StepDone
+from headway.policies.serving.nouns import RequestArrived, Step
 from headway.policies.serving.state import InstanceState, RequestState
+from headway.sim.serving.agenda import NEWS, WAKE, Agenda
+from headway.sim.serving.gaps import TokenGaps
+from headway.sim.serving.links import Links
+from headway.sim.serving.machine import Machine, Meter
+from headway.sim.serving.outages import Outage
 from headway.sim.serving.price import LinearPrice, StepPrice
-from headway.sim.serving.workload import RandomRequests, TrueRequest
+from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.truth import Given, Source, TrueRequest
 
-ABILITIES = frozenset({"repeat", "layer_ranges"})
+ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "swap"})
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
-NEWS, STEP_END, WAKE = range(3)  # the order of what happens at one instant
-
-OnToken = Callable[[RequestState, Seconds], None]
 
 
 class ServingWorld:
     """Requests, instances and a price list, played in virtual time.
 
-    What happens at one instant happens in this order: arrivals and failures, ends of steps, wake-ups; within each, in
-    the order in which it was asked for. The world ends when no request is left and none is to come, whoever still wants
-    to be woken. A repeated step ends early when a request of it ends or a new one arrives anywhere. After a `Reject`
-    comes a `Failed`.
+    What happens at one instant happens in this order: arrivals, failures and transfers, ends of steps, wake-ups;
+    within each, in the order in which it was asked for. The world ends when no request is left and none is to come,
+    whoever still wants to be woken. After a `Reject` comes a `Failed`. A repeated step is cut when a request comes to
+    wait at its instance.
 
     Parameters
     ----------
-    requests : sequence of TrueRequest
-        What arrives, with the hidden truth, in any order.
+    requests : sequence of TrueRequest, or Source
+        What arrives, with the hidden truth; a sequence may be in any order.
     instances : sequence of InstanceState
         The replicas that serve; they are changed.
-    price : StepPrice or None
-        What a step costs; `LinearPrice` with its defaults by default.
-    on_token : callable of (RequestState, seconds) or None
+    price : StepPrice, mapping of str to StepPrice, or None
+        What a step costs, on all instances or by instance; `LinearPrice` with its defaults by default.
+    gaps : TokenGaps or None
         Told of every token that a request is given.
+    meter : Meter or None
+        Told of everything that instances compute.
+    links : Links or None
+        How fast memory moves between instances and to the host; at once by default.
+    outages : sequence of Outage
+        When instances fail, and for how long.
+    can : frozenset of str
+        What the world is able to do, of `ABILITIES`.
+
+    Attributes
+    ----------
+    num_ended, num_unsent : int
+        Requests that have ended, and those never sent because the one they were to follow was turned away.
     """
 
     def __init__(
         self,
-        requests: Sequence[TrueRequest],
+        requests: Sequence[TrueRequest] | Source,
         instances: Sequence[InstanceState],
-        price: StepPrice | None = None,
-        on_token: OnToken | None = None,
+        price: StepPrice | Mapping[Id, StepPrice] | None = None,
+        *,
+        gaps: TokenGaps | None = None,
+        meter: Meter | None = None,
+        links: Links | None = None,
+        outages: Sequence[Outage] = (),
+        can: frozenset[str] = ABILITIES,
     ) -> None:
-        self.view = ServingBoard(instances, ABILITIES)
-        self._truth = {true.request.id: true for true in requests}
-        self._price = price or LinearPrice()
-        self._on_token = on_token
-        self._order = itertools.count()
-        self._heap: list[tuple[Seconds, int, int, Callable[[], Iterator[Event]]]] = []
+        self.view = ServingBoard(instances, can)
+        self.num_ended = 0
+        self.num_unsent = 0
+        self._source: Source = Given(requests) if isinstance(requests, Sequence) else requests
+        self._arrivals = iter(self._source)
+        self._next = next(self._arrivals, None)
+        self._links = links or Links()
+        self._agenda = Agenda()
+        self._truth: dict[Id, TrueRequest] = {}
+        price = price or LinearPrice()
+        self._machines = {
+            i.id: Machine(
+                i, self.view, price[i.id] if isinstance(price, Mapping) else price, self._agenda, self, gaps, meter
+            )
+            for i in instances
+        }
+        self._at_once = True  # whether what happens now comes before the ends of steps at this instant
         self._wakes: set[tuple[Seconds, str]] = set()
-        self._runs: dict[Id, _Run] = {}
-        self._num_to_come = len(requests)
-        self._num_pending = 0  # in the heap, wake-ups apart
         self._num_idle_wakes = 0
         self._events = self._play()
-        for true in sorted(requests, key=lambda true: true.request.arrival_s):
-            self._at(true.request.arrival_s, NEWS, partial(self._arrive, true))
+        for outage in outages:
+            self._agenda.add(outage.at_s, WAKE, partial(self._break_down, outage))
 
     @property
     def num_left(self) -> int:
         """Requests that have not ended, or not even arrived."""
-        return self._num_to_come + len(self.view.requests)
+        return len(self._source) - self.num_ended - self.num_unsent
+
+    @property
+    def busy_s(self) -> dict[Id, Seconds]:
+        """Time that each instance has spent computing, in seconds."""
+        return {name: machine.busy_s for name, machine in self._machines.items()}
 
     def next(self) -> Event | None:
         """Advance to the next event and return it, or None at the end."""
@@ -86,98 +118,128 @@ class ServingWorld:
 
     def apply(self, action: Action) -> str | None:
         """Carry out an action; returns why not, having changed nothing, when it cannot be."""
+        if isinstance(action, Step):
+            why = self.view.apply(action)
+            if why is None:
+                self._machines[action.instance].begin(action)
+            return why
+        if isinstance(action, Move):
+            return self._move(action)
         if isinstance(action, Wake):
             self._wake_at(action)
             return None
+        if isinstance(action, Start | Preempt):
+            return self._start_or_preempt(action)
         why = self.view.apply(action)
-        if why is not None:
-            return why
-        if isinstance(action, Step):
-            self._run(_Run(action, self.view.now_s))
-        elif isinstance(action, Reject):
-            self._at(self.view.now_s, NEWS, partial(self._fail, action))
-        return None
+        if why is None and isinstance(action, Reject):
+            self._agenda.add(self.view.now_s, NEWS, partial(self._fail, action))
+        return why
+
+    # What machines ask -----------------------------------------------------------------------------------------------
+
+    def left_tokens(self, state: RequestState) -> int:
+        """How many more tokens a request is given."""
+        return self._truth[state.id].given_tokens - state.output_tokens
+
+    def finish(self, state: RequestState) -> Event:
+        """End a request, and send those that waited for its end."""
+        now_s = self.view.now_s
+        event = self.view.finish(state.id, self._truth.pop(state.id).reason, now_s)
+        self.num_ended += 1
+        for follower in self._source.after(state.id, now_s):
+            self._agenda.add(follower.request.arrival_s, NEWS, partial(self._follow, follower))
+        return event
+
+    # What happens ----------------------------------------------------------------------------------------------------
 
     def _play(self) -> Iterator[Event]:
-        while self._heap and (self._num_pending or self.view.requests) and self._num_idle_wakes < MAX_IDLE_WAKES:
-            self.view.now_s, rank, _, happen = heapq.heappop(self._heap)
-            self._num_pending -= rank != WAKE
-            self._num_idle_wakes = self._num_idle_wakes + 1 if rank == WAKE else 0
-            yield from happen()
+        agenda = self._agenda
+        while self._next is not None or agenda.num_pending or (self.view.requests and not agenda.is_empty):
+            coming = self._next
+            if coming is not None and coming.request.arrival_s <= agenda.next_s():
+                self._next = next(self._arrivals, None)
+                self._go_to(coming.request.arrival_s, NEWS)
+                yield self._arrive(coming)
+                continue
+            at_s, rank, _, happening = agenda.pop()
+            self._go_to(at_s, rank)
+            yield from happening()
+            if self._num_idle_wakes >= MAX_IDLE_WAKES:
+                return
 
-    def _at(self, at_s: Seconds, rank: int, happen: Callable[[], Iterator[Event]]) -> None:
-        heapq.heappush(self._heap, (at_s, rank, next(self._order), happen))
-        self._num_pending += rank != WAKE
+    def _go_to(self, now_s: Seconds, rank: int) -> None:
+        self.view.now_s = now_s
+        self._at_once = rank == NEWS
+        self._num_idle_wakes = self._num_idle_wakes + 1 if rank == WAKE else 0
+        for machine in self._machines.values():
+            machine.catch_up(now_s, rank != NEWS)
 
-    def _arrive(self, true: TrueRequest) -> Iterator[Event]:
-        self._num_to_come -= 1
-        self.view.add(true.request)
-        for run in self._runs.values():
-            run.cut = True
-        yield RequestArrived(at_s=self.view.now_s, work=true.request)
+    def _arrive(self, true: TrueRequest) -> Event:
+        request = true.request
+        state = self.view.add(request)
+        self._truth[request.id] = true
+        state.later_hashes = true.output_hashes
+        state.hashing = bool(request.hashes or true.output_hashes)
+        return RequestArrived(at_s=self.view.now_s, work=request)
+
+    def _follow(self, true: TrueRequest) -> Iterator[Event]:
+        yield self._arrive(true)
 
     def _fail(self, action: Reject) -> Iterator[Event]:
+        del self._truth[action.id]
+        self.num_ended += 1
+        lost = [action.id]
+        while lost:  # whoever was to follow is never sent, nor are those who were to follow them
+            followers = self._source.after(lost.pop(), self.view.now_s)
+            self.num_unsent += len(followers)
+            lost += [true.request.id for true in followers]
         yield Failed(at_s=self.view.now_s, id=action.id, why=action.why)
-
-    def _wake_at(self, action: Wake) -> None:
-        at_s = max(action.at_s, self.view.now_s)
-        if (at_s, action.tag) not in self._wakes:
-            self._wakes.add((at_s, action.tag))
-            self._at(at_s, WAKE, partial(self._wake, at_s, action.tag))
 
     def _wake(self, at_s: Seconds, tag: str) -> Iterator[Event]:
         self._wakes.remove((at_s, tag))
         yield Woke(at_s=at_s, tag=tag)
 
-    def _run(self, run: _Run) -> None:
-        self._runs[run.step.instance] = run
-        took_s = self._price.step_s(run.step, self.view.instances[run.step.instance])
-        self._at(self.view.now_s + took_s, STEP_END, partial(self._end, run))
-
-    def _end(self, run: _Run) -> Iterator[Event]:
-        now_s = self.view.now_s
-        run.num_runs += 1
-        over = [(state, reason) for state in self.view.advance(run.step, now_s) if (reason := self._token(state))]
-        for state, reason in over:
-            yield self.view.finish(state.id, reason, now_s)
-        if run.num_runs < run.step.repeat and not run.cut and not over:
-            self._run(run)
+    def _break_down(self, outage: Outage) -> Iterator[Event]:
+        instance = self.view.instances.get(outage.instance)
+        if instance is None:
             return
-        del self._runs[run.step.instance]
-        self.view.instances[run.step.instance].busy = False
-        yield StepDone(
-            at_s=now_s,
-            instance=run.step.instance,
-            step_s=now_s - run.start_s,
-            num_tokens=run.step.num_tokens * run.num_runs,
-            num_runs=run.num_runs,
-        )
+        self._machines[outage.instance].stop()
+        resource = self.view.fail(outage.instance)
+        self._agenda.add(self.view.now_s + outage.lasts_s, NEWS, partial(self._recover, instance))
+        yield Changed(at_s=self.view.now_s, resource=resource, up=False)
 
-    def _token(self, state: RequestState) -> str:
-        """Give a request its token; returns why it ends with it, or nothing."""
-        true = self._truth[state.id]
-        if self._on_token is not None:
-            self._on_token(state, self.view.now_s)
-        block_size = self.view.instances[state.instance].kv.block_size
-        full = state.known_tokens // block_size
-        if len(state.hashes) < full:
-            num_prompt = len(state.request.hashes)
-            state.hashes += true.output_hashes[len(state.hashes) - num_prompt : full - num_prompt]
-        if state.output_tokens >= true.output_tokens:
-            return "stop"
-        return "length" if state.output_tokens >= state.request.max_tokens else ""
+    def _recover(self, instance: InstanceState) -> Iterator[Event]:
+        yield Changed(at_s=self.view.now_s, resource=self.view.recover(instance), up=True)
 
+    # Actions ---------------------------------------------------------------------------------------------------------
 
-class _Run:
-    """A step under way."""
+    def _wake_at(self, action: Wake) -> None:
+        at_s = max(action.at_s, self.view.now_s)
+        if (at_s, action.tag) not in self._wakes:
+            self._wakes.add((at_s, action.tag))
+            self._agenda.add(at_s, WAKE, partial(self._wake, at_s, action.tag))
 
-    __slots__ = ("cut", "num_runs", "start_s", "step")
+    def _move(self, action: Move) -> str | None:
+        state = self.view.requests.get(action.what)
+        ran = state is not None and state.id not in self.view.unrouted
+        why = self.view.apply(action)
+        if why is not None or state is None:
+            return why
+        machine = self._machines[action.to]
+        if ran:
+            took_s = self._links.between_s(state.computed_tokens)
+            self._agenda.add(self.view.now_s + took_s, NEWS, partial(machine.land, state, took_s))
+        else:
+            machine.cut(inclusive=not self._at_once)
+        return None
 
-    def __init__(self, step: Step, start_s: Seconds) -> None:
-        self.step = step
-        self.start_s = start_s
-        self.num_runs = 0
-        self.cut = False
+    def _start_or_preempt(self, action: Start | Preempt) -> str | None:
+        state = self.view.requests.get(action.id)
+        swapped = state.swapped_tokens if state is not None else 0
+        why = self.view.apply(action)
+        if why is None and state is not None and swapped != state.swapped_tokens:
+            self._machines[state.instance].owe(self._links.host_s(abs(swapped - state.swapped_tokens)))
+        return why
 
 
 def small_world(seed: int) -> tuple[ServingWorld, RequestAccounts]:

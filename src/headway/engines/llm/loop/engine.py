@@ -254,15 +254,21 @@ class LlmEngine:
         """Run an accepted step, as often as it asks unless something happens, and tell what came of it."""
         start_s = self._clock.now_s()
         num_runs, happened = 0, False
-        while num_runs < step.repeat and not happened:
+        while not happened:
             news = self._try(step)
             num_runs += 1
             happened = self._publish(news)
-            happened = self._listen() or happened
+            happened = self._listen() or happened or num_runs >= step.repeat or self._should_turn(start_s)
+            happened = happened or not self._board.again(step)
         self._ring()
         self.num_steps += num_runs
         self.step_s = self._clock.now_s() - start_s
         self._todo.append(partial(self._done, step, self.step_s, num_runs))
+
+    def _should_turn(self, since_s: Seconds) -> bool:
+        """Whether repeating has kept the rest of the engine waiting for long enough, or an alarm is due."""
+        now_s, alarm_s = self._clock.now_s(), self._alarms.next_s
+        return now_s - since_s >= BREATH_S or (alarm_s is not None and alarm_s <= now_s)
 
     def _publish(self, news: Outputs | None) -> bool:
         """Send the news of a step; says whether some request has ended."""
@@ -291,7 +297,7 @@ class LlmEngine:
 
     def _done(self, step: Step, step_s: Seconds, num_runs: int) -> Event:
         now_s = self._now_s()
-        self._instance.busy = False
+        self._board.end(step)
         num_tokens = self._stepper.num_tokens * num_runs
         return StepDone(at_s=now_s, instance=step.instance, step_s=step_s, num_tokens=num_tokens, num_runs=num_runs)
 

@@ -1,4 +1,4 @@
-"""Random requests, with the truth that no policy sees."""
+"""Small random workloads with shared prefixes, for tests and contract checks."""
 
 from __future__ import annotations
 
@@ -8,28 +8,7 @@ from msgspec import Struct
 from headway.core.errors import ConfigError
 from headway.core.session import arrival_stream, truth_stream
 from headway.policies.serving.nouns import Request
-
-
-class TrueRequest(Struct, frozen=True, kw_only=True):
-    """A request and what only the world knows of it.
-
-    Parameters
-    ----------
-    request : Request
-        What policies see; it arrives at its `arrival_s`.
-    output_tokens : int
-        After how many output tokens it stops by itself, >= 1; never more than its `max_tokens` are given.
-    output_hashes : tuple of int
-        Chained hashes of the full blocks that its output completes, following those of the prompt.
-    """
-
-    request: Request
-    output_tokens: int
-    output_hashes: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.output_tokens < 1:
-            raise ConfigError(f"request {self.request.id}: output_tokens must be >= 1, got {self.output_tokens}.")
+from headway.sim.serving.truth import TrueRequest
 
 
 class RandomRequests(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,51 @@
+"""How a request takes memory of an instance, fills it, and gives it back."""
+
+from __future__ import annotations
+
+from headway.policies.serving.state import InstanceState, RequestState
+
+
+def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bool:
+    """Give a request blocks for `tokens` tokens, those of a known prefix first; says whether there are enough."""
+    kv = instance.kv
+    found = kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size]) if state.hashes else []
+    count = max(0, kv.blocks_for(tokens) - len(found))
+    if count + kv.num_cached_free(found) > kv.num_free:
+        return False
+    kv.hold(found)
+    state.blocks = found + kv.allocate(count)
+    state.kv_tokens = len(state.blocks) * kv.block_size
+    state.remembered = len(found)
+    num_found = len(found) * kv.block_size
+    state.compute(max(num_found, state.swapped_tokens))
+    state.swapped_tokens = 0
+    kv.num_queried_tokens += state.known_tokens
+    kv.num_hit_tokens += num_found
+    if not state.num_preempted:  # what it finds later may be its own
+        state.cached_tokens = num_found
+    return True
+
+
+def add_blocks(instance: InstanceState, state: RequestState, count: int) -> None:
+    """Give a running request `count` more blocks, which are free."""
+    state.blocks += instance.kv.allocate(count)
+    state.kv_tokens += count * instance.kv.block_size
+
+
+def remember(instance: InstanceState, state: RequestState) -> None:
+    """Make the blocks that a request has filled findable, as far as their hashes are known."""
+    kv = instance.kv
+    full = state.computed_tokens // kv.block_size
+    if state.later_hashes and len(state.hashes) < full:
+        num = full - len(state.hashes)
+        state.hashes += state.later_hashes[:num]
+        state.later_hashes = state.later_hashes[num:]
+    full = min(full, len(state.hashes))
+    for index in range(state.remembered, full):
+        kv.remember(state.blocks[index], state.hashes[index])
+    state.remembered = max(state.remembered, full)
+
+
+def num_swapped_blocks(instance: InstanceState) -> int:
+    """Blocks of the host's memory that swapped requests of an instance take up."""
+    return sum(instance.kv.blocks_for(state.swapped_tokens) for state in instance.waiting.values())

@@ -1,0 +1,107 @@
+"""What a step would do, looked at before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from headway.policies.serving.nouns import Piece, Step
+from headway.policies.serving.state import InstanceState, RequestState
+
+Growth = list[tuple[RequestState, int]]
+"""Requests, and how many blocks each is to be given."""
+
+
+class Survey:
+    """A step that can be carried out.
+
+    Attributes
+    ----------
+    step : Step
+        The step.
+    whole : bool
+        Whether it begins with all decodes of its instance, which are then advanced as one.
+    rest : tuple of Piece
+        The pieces that are looked at one by one.
+    growth : list of (RequestState, int)
+        The blocks that requests of `rest` need.
+    at_door : bool
+        Whether it is still in the first stage of its instance.
+    """
+
+    __slots__ = ("at_door", "growth", "rest", "step", "whole")
+
+    def __init__(self, step: Step, whole: bool, rest: tuple[Piece, ...]) -> None:
+        self.step = step
+        self.whole = whole
+        self.rest = rest
+        self.growth: Growth = []
+        self.at_door = True
+
+
+def survey(instance: InstanceState, step: Step, can: Collection[str]) -> Survey | str:
+    """Return what a step of an idle instance comes to, or why it cannot be; memory is not looked at."""
+    if (why := _bad_step(step, can)) is not None:
+        return why
+    whole, rest = _split(instance, step)
+    found = Survey(step, whole, rest)
+    if rest and (why := _bad_rest(instance, found, can)) is not None:
+        return why
+    return found
+
+
+def _split(instance: InstanceState, step: Step) -> tuple[bool, tuple[Piece, ...]]:
+    decodes, pieces = instance.decodes.pieces, step.pieces
+    if not decodes or instance.num_stages > 1:
+        return False, pieces
+    if pieces is decodes:
+        return True, ()
+    # Comparing takes next to nothing: the piece of a decode is always the same object.
+    num = len(decodes)
+    return (True, pieces[num:]) if pieces[:num] == decodes else (False, pieces)
+
+
+def _bad_step(step: Step, can: Collection[str]) -> str | None:
+    if step.speculate or step.tune or step.share != 1.0 or step.repeat != 1:
+        asked = {"speculate": step.speculate, "share": step.share != 1.0, "tune": step.tune, "repeat": step.repeat > 1}
+        for ability, wanted in asked.items():
+            if wanted and ability not in can:
+                return f"this executor cannot {ability}"
+        if step.repeat < 1 or not 0 < step.share <= 1:
+            return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
+    if not step.pieces and step.tune is None:
+        return "a step must compute something"
+    return None
+
+
+def _bad_rest(instance: InstanceState, found: Survey, can: Collection[str]) -> str | None:
+    """Check the pieces one by one and note the blocks that they need."""
+    names = {piece.request for piece in found.rest}
+    twice = len(names) != len(found.rest) or (found.whole and not names.isdisjoint(instance.decodes.members))
+    if twice:
+        return "a step takes at most one piece of a request"
+    block_size, again = instance.kv.block_size, found.step.repeat > 1
+    for piece in found.rest:
+        state = instance.running.get(piece.request)
+        if state is None:
+            return f"{piece.request} is not running here"
+        end, known = state.computed_tokens + piece.tokens, state.known_tokens
+        if piece.tokens < 1 or end > known:
+            return f"{piece.request} has {state.left_tokens} tokens left, {piece.tokens} asked for"
+        if again and (end != known or piece.tokens > 1 or piece.layers is not None):
+            return "only steps of single tokens, each followed by another, can be repeated"
+        if end > state.kv_tokens:
+            found.growth.append((state, -(-(end - state.kv_tokens) // block_size)))
+        if (piece.layers is not None or state.layers_done) and (why := _bad_layers(instance, state, piece, can)):
+            return why
+    return None
+
+
+def _bad_layers(instance: InstanceState, state: RequestState, piece: Piece, can: Collection[str]) -> str | None:
+    if "layer_ranges" not in can:
+        return "this executor cannot layer_ranges"
+    first, last = piece.layers or (0, instance.num_layers)
+    if first != state.layers_done or not first < last <= instance.num_layers:
+        return f"{state.id} must go on from layer {state.layers_done}, got layers {first} to {last}"
+    if state.layers_done and piece.tokens != state.layers_tokens:
+        return f"{state.id} is amid a chunk of {state.layers_tokens} tokens, {piece.tokens} asked for"
+    return None
