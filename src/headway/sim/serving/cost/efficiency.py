@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.nouns import Seconds
@@ -53,6 +54,15 @@ class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     send: SendFit = SendFit()
     borrowed_from: str = ""
 
+    def fused(self) -> Efficiency:
+        """Return the same without conversions of inputs; all products then start as those of 16 bits do."""
+        start_s = of_type(self.gemm, "bf16", GemmFit()).fixed_s
+        gemm = {
+            name: replace(fit, convert_frac=0.0, fixed_s=start_s) if fit.convert_frac else fit
+            for name, fit in self.gemm.items()
+        }
+        return replace(self, gemm=gemm)
+
 
 class EngineFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a serving engine adds to the time of its kernels.
@@ -67,12 +77,16 @@ class EngineFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         The same per token of a prompt, in seconds, >= 0.
     kernel_factor : float
         On the time of all kernels, > 0.
+    fused : bool
+        Inputs are converted to eight bits within the operator before the product, as compiled engines do; the kernel
+        tables have it as a slow operator of its own.
     """
 
     step_s: Seconds = 1e-3
     sequence_s: Seconds = 1e-5
     token_s: Seconds = 0.0
     kernel_factor: float = 1.0
+    fused: bool = True
 
     def __post_init__(self) -> None:
         if not self.kernel_factor > 0 or not min(self.step_s, self.sequence_s, self.token_s) >= 0:

@@ -114,6 +114,7 @@ def replica(
     """
     facts, hardware = model_facts(model), accelerator_facts(accelerator)
     _check(facts, tensor_parallel, pipeline_parallel, weights, kv, memory_frac, max_batched_tokens)
+    added = engine(engine_fit) if isinstance(engine_fit, str) else engine_fit
     fits = efficiency_fit or efficiency(hardware.name)
     plan = plan_memory(
         facts, hardware, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel, weights=weights, kv=kv,
@@ -121,9 +122,8 @@ def replica(
     )  # fmt: skip
     stage = Stage(
         model=facts, accelerator=hardware, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel,
-        weights=weights, kv=kv, efficiency=fits,
+        weights=weights, kv=kv, efficiency=fits.fused() if added.fused else fits,
     )  # fmt: skip
-    added = engine(engine_fit) if isinstance(engine_fit, str) else engine_fit
     price = RooflinePrice(stage=stage, engine=added)
     count = tensor_parallel * pipeline_parallel
     return Replica(
