@@ -200,18 +200,21 @@ class Chart:
 
 @dataclass(frozen=True)
 class Panels:
-    """Charts below each other that share their x axis.
+    """Charts below each other.
 
     Parameters
     ----------
     title : str
         One line above all.
     charts : tuple of Chart
-        From top to bottom, at least one; the titles of all are written small, the x axis of the last counts.
+        From top to bottom, at least one; the titles of all are written small.
+    share_x : bool
+        Whether they share their x axis, of which that of the last counts; the default.
     """
 
     title: str
     charts: tuple[Chart, ...]
+    share_x: bool = True
 
     def __post_init__(self) -> None:
         if not self.charts:

@@ -52,7 +52,7 @@ def draw_bars(axes: Any, mark: Bars, palette: Palette, place: int, num_groups: i
     axes.bar(centres, mark.values, width * 0.94, color=colours if mark.keys else colours[0], label=mark.name)
     if mark.low is not None and mark.high is not None:
         arms = np.maximum(np.stack([mark.values - mark.low, mark.high - mark.values]), 0)
-        axes.errorbar(centres, mark.values, yerr=arms, fmt="none", ecolor="#5b6168", elinewidth=1.1, capsize=3)
+        axes.errorbar(centres, mark.values, yerr=arms, fmt="none", ecolor=INK, elinewidth=1.1, capsize=3)
     axes.set_xlim(-0.6, len(mark.labels) - 0.4)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-COLOURS = ("#3b6fb6", "#e0663c", "#228b54", "#a8458f", "#c79a1b", "#3aa6c4", "#8a8f98")
-"""Blue, vermilion, green, purple, ochre, cyan, grey: apart in hue and in lightness, readable on white and on black."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#606870")
+"""Blue, vermilion, green, pink, orange, sky (Okabe and Ito, Color Universal Design, 2008), and slate."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 """What tells apart those who share a colour, round by round."""
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")

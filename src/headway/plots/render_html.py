@@ -19,6 +19,7 @@ from headway.plots.chart import (
     Chart,
     Curve,
     Figure,
+    Panels,
     Spans,
     is_empty,
     keys_of,
@@ -49,7 +50,8 @@ def specification(figure: Figure, palette: Palette) -> dict[str, Any]:
     charts = panels_of(figure)
     named: set[str] = set()
     data = [trace for row, chart in enumerate(charts) for trace in _traces(chart, row, palette, named)]
-    return {"data": data, "layout": _layout(charts, show_legend=len(named) > 1)}
+    share_x = isinstance(figure, Panels) and figure.share_x
+    return {"data": data, "layout": _layout(charts, show_legend=len(named) > 1, share_x=share_x)}
 
 
 def encode(spec: dict[str, Any]) -> str:
@@ -138,7 +140,7 @@ def _first_point(chart: Chart) -> tuple[float | str | None, float | None]:
     return None, None
 
 
-def _layout(charts: tuple[Chart, ...], *, show_legend: bool) -> dict[str, Any]:
+def _layout(charts: tuple[Chart, ...], *, show_legend: bool, share_x: bool) -> dict[str, Any]:
     spans = any(isinstance(mark, Spans) for chart in charts for mark in chart.marks)
     curves = any(isinstance(mark, Curve) for chart in charts for mark in chart.marks)
     layout: dict[str, Any] = {
@@ -149,7 +151,7 @@ def _layout(charts: tuple[Chart, ...], *, show_legend: bool) -> dict[str, Any]:
         "height": _height(charts),
         "showlegend": show_legend,
         "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8a8f98", "activecolor": "#3b6fb6"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8a8f98", "activecolor": "#0072b2"},
         "bargap": 0.35,
         "barmode": "overlay" if spans else "group",
         "hovermode": "x unified" if curves else "closest",
@@ -157,7 +159,7 @@ def _layout(charts: tuple[Chart, ...], *, show_legend: bool) -> dict[str, Any]:
         "annotations": [note for row, chart in enumerate(charts) for note in _notes(chart, row, len(charts))],
     }
     for row, chart in enumerate(charts):
-        layout |= _axes(chart, row, len(charts))
+        layout |= _axes(chart, row, len(charts), share_x=share_x)
     return layout
 
 
@@ -168,7 +170,7 @@ def _height(charts: tuple[Chart, ...]) -> int:
     return 130 + sum(34 if place < 8 else 20 for place in range(len(lanes))) if lanes else 380
 
 
-def _axes(chart: Chart, row: int, num_rows: int) -> dict[str, Any]:
+def _axes(chart: Chart, row: int, num_rows: int, *, share_x: bool) -> dict[str, Any]:
     suffix = str(row + 1) if row else ""
     last = row == num_rows - 1
     x, y = _axis(chart.x), _axis(chart.y)
@@ -176,9 +178,10 @@ def _axes(chart: Chart, row: int, num_rows: int) -> dict[str, Any]:
     if num_rows > 1:
         # The top panel first; a strip above each is left for its title.
         share = 1 / num_rows
-        y |= {"domain": [1 - (row + 1) * share + 0.02, 1 - row * share - 0.05]}
-        x |= {"matches": "x"} if row else {}
-        x |= {} if last else {"showticklabels": False, "title": {"text": ""}}
+        # Where each has an x axis of its own, there is room for its numbers and its name too.
+        y |= {"domain": [1 - (row + 1) * share + (0.02 if share_x else 0.12), 1 - row * share - 0.05]}
+        x |= {"matches": "x"} if row and share_x else {}
+        x |= {"showticklabels": False, "title": {"text": ""}} if share_x and not last else {}
     if any(isinstance(mark, Spans) for mark in chart.marks):
         y |= {
             "type": "category",

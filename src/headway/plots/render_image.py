@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from headway.core.errors import ConfigError
-from headway.plots.chart import NOTHING, Axis, Bars, Bound, Chart, Curve, Figure, Spans, is_empty, lanes_of, panels_of
+from headway.plots.chart import (
+    NOTHING,
+    Axis,
+    Bars,
+    Bound,
+    Chart,
+    Curve,
+    Figure,
+    Panels,
+    Spans,
+    is_empty,
+    lanes_of,
+    panels_of,
+)
 from headway.plots.draw_marks import INK, draw_bars, draw_curve, draw_spans, tick_text
 from headway.plots.libraries import library
 from headway.plots.palette import BOUND, Palette
@@ -101,11 +114,13 @@ def _sheet(figure: Figure, palette: Palette, *, titled: bool) -> Any:
     # A figure of its own, outside pyplot: nothing global is touched, and no window can open.
     figures = library("matplotlib.figure", "to draw images")
     sheet = figures.Figure(figsize=(WIDTH_IN, _height_in(charts)), layout="constrained")
-    rows = sheet.subplots(len(charts), 1, sharex=len(charts) > 1, squeeze=False)[:, 0]
+    share_x = isinstance(figure, Panels) and figure.share_x
+    rows = sheet.subplots(len(charts), 1, sharex=share_x, squeeze=False)[:, 0]
     for axes, chart in zip(rows, charts, strict=True):
         _draw(axes, chart, palette)
         if len(charts) > 1:
             axes.set_title(chart.title)
+        if share_x:
             axes.label_outer()
     if titled:
         sheet.suptitle(figure.title, x=0.01, ha="left", fontsize=11, fontweight="bold")

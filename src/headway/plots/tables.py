@@ -39,7 +39,8 @@ class Amount:
     @staticmethod
     def of(name: str, value: float, low: float | None = None, high: float | None = None) -> Amount:
         """Take the unit from a metric's name: ``Amount.of("p99_ttft_s", 0.0123)`` reads ``12.3 ms``."""
-        return Amount(value, unit_of(name), low, high)
+        whole = name.startswith("num_") and math.isfinite(value) and value == int(value)
+        return Amount(int(value) if whole else value, unit_of(name), low, high)
 
     def __str__(self) -> str:
         if self.low is None or self.high is None or not math.isfinite(self.value):
