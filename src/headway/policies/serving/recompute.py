@@ -41,8 +41,8 @@ def repeated(instance: InstanceState, draft: InstanceDraft, decodes: tuple[Piece
     """Return a step of all decodes that goes on until there is news; None when there are no decodes.
 
     Nothing but a new request, or the end of one, could make the next step another: while decodes grow, the free memory
-    only shrinks, and who has not been admitted now will not be then. (If the output of a running request turns out to be
-    a prefix of its prompt, it waits for the next news.) After a preemption the memory may have grown.
+    only shrinks, and who has not been admitted now will not be then. (If the output of a running request turns out
+    to be a prefix of its prompt, it waits for the next news.) After a preemption the memory may have grown.
     """
     if not decodes:
         return None

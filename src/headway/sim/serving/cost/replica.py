@@ -34,7 +34,7 @@ class Replica:
     price : StepPrice
         Of a step, of one stage.
     power : PowerModel
-        Of the whole replica.
+        Of the whole replica; None where nothing is known of it.
     num_layers, num_stages : int
         Of the model, and of the pipeline.
     num_kv_tokens : int
@@ -56,7 +56,7 @@ class Replica:
     """
 
     price: StepPrice
-    power: PowerModel
+    power: PowerModel | None
     num_layers: int
     num_stages: int
     num_kv_tokens: int

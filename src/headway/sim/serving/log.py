@@ -1,0 +1,127 @@
+"""What every request of a run felt, in columns, and the numbers that follow from them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from headway.core.events import Event, Failed
+from headway.core.slo import SloClass, SloRow
+from headway.policies.serving.nouns import RequestFinished
+from headway.traces.table import RequestTable
+
+METRICS = ("queue_s", "ttft_s", "tpot_s", "e2e_s")
+PERCENTS = (50, 90, 95, 99)
+
+Floats = npt.NDArray[np.float64]
+
+
+class RequestLog:
+    """An instrument that keeps, of every request, what its sender felt.
+
+    Attributes
+    ----------
+    num_ended : int
+        Requests that were served or turned away.
+    """
+
+    def __init__(self) -> None:
+        self._row = array("q")
+        self._metrics = {name: array("d") for name in METRICS}
+        self._cached, self._preempted = array("q"), array("q")
+        self._rejected: list[int] = []
+
+    @property
+    def num_ended(self) -> int:
+        """Requests that were served or turned away."""
+        return len(self._row) + len(self._rejected)
+
+    def on_event(self, event: Event) -> None:
+        """Follow one event."""
+        if isinstance(event, RequestFinished):
+            self._row.append(int(event.id))
+            metrics = self._metrics
+            metrics["queue_s"].append(event.queue_s)
+            metrics["ttft_s"].append(event.ttft_s)
+            metrics["tpot_s"].append(event.tpot_s if event.output_tokens > 1 else np.nan)
+            metrics["e2e_s"].append(event.e2e_s)
+            self._cached.append(event.cached_tokens)
+            self._preempted.append(event.num_preempted)
+        elif isinstance(event, Failed):
+            self._rejected.append(int(event.id))
+
+    def works(self, table: RequestTable, classes: Sequence[SloClass]) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the columns of `Outcome.works`, in the order in which requests ended."""
+        row = np.frombuffer(self._row, np.int64) if self._row else np.empty(0, np.int64)
+        columns: dict[str, npt.NDArray[np.generic]] = {"row": row, "arrival_s": table.arrival_s[row]}
+        for name, values in self._metrics.items():
+            columns[name] = np.frombuffer(values, np.float64) if values else np.empty(0)
+        columns |= {"prompt_tokens": table.prompt_tokens[row], "output_tokens": table.output_tokens[row]}
+        columns["cached_tokens"] = np.array(self._cached, np.int64)
+        columns["num_preempted"] = np.array(self._preempted, np.int64)
+        columns["slo_class"] = class_of(table, row)
+        columns["good"] = good(columns, classes)
+        return columns
+
+    def rejected(self) -> npt.NDArray[np.int64]:
+        """Return the rows of those that were turned away."""
+        return np.array(self._rejected, np.int64)
+
+
+def class_of(table: RequestTable, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
+    """Return the SLO class of some requests, by name."""
+    labels = table.labels.get("slo_class")
+    if labels is None:
+        return np.full(len(rows), "default")
+    return np.array(labels.names, dtype=str)[labels.codes[rows]]
+
+
+def good(columns: Mapping[str, npt.NDArray[np.generic]], classes: Sequence[SloClass]) -> npt.NDArray[np.bool_]:
+    """Return whether each request met every objective of its class; one without a metric misses none of it."""
+    fine = np.ones(len(columns["row"]), bool)
+    for slo_class in classes:
+        mine = columns["slo_class"] == slo_class.name
+        for slo in slo_class.slos:
+            fine &= ~(mine & (columns[slo.metric] > slo.bound))  # type: ignore[operator]
+    return fine
+
+
+def slo_rows(
+    columns: Mapping[str, npt.NDArray[np.generic]], missed: npt.NDArray[np.str_], classes: Sequence[SloClass]
+) -> list[SloRow]:
+    """Return how each objective fared; `missed` are the classes of requests that were turned away."""
+    rows = []
+    for slo_class in classes:
+        mine = columns["slo_class"] == slo_class.name
+        num_lost = int((missed == slo_class.name).sum())
+        for slo in slo_class.slos:
+            values: Floats = columns[slo.metric][mine].astype(np.float64)
+            values = values[np.isfinite(values)]
+            num_met = int((values <= slo.bound).sum())
+            rows.append(
+                SloRow(
+                    slo_class=slo_class.name,
+                    metric=slo.metric,
+                    bound=slo.bound,
+                    quantile=slo.quantile,
+                    met=num_met,
+                    missed=len(values) - num_met + num_lost,
+                )
+            )
+    return rows
+
+
+def percentiles(columns: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, float]:
+    """Return mean and percentiles of every metric, exactly; NaN where nobody has it."""
+    found: dict[str, float] = {}
+    for name in METRICS:
+        values: Floats = columns[name].astype(np.float64)
+        values = values[np.isfinite(values)]
+        some = len(values) > 0
+        found[f"mean_{name}"] = float(values.mean()) if some else np.nan
+        points = np.percentile(values, PERCENTS).tolist() if some else [np.nan] * len(PERCENTS)
+        found |= {f"p{percent}_{name}": point for percent, point in zip(PERCENTS, points, strict=True)}
+    return found

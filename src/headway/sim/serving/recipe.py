@@ -1,0 +1,132 @@
+"""The tables of a serving recipe: model, fleet, promises and outages."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from headway.core.errors import ConfigError
+from headway.core.nouns import Seconds, Slo
+from headway.core.slo import SloClass
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model]``: what is served.
+
+    Parameters
+    ----------
+    name : str
+        A shipped model's name, or a folder with a ``config.json``.
+    weights, kv : str
+        Types of the numbers of weights, and of keys and values; ``"bf16"``.
+    max_tokens : int
+        The most output tokens that every request asks for, >= 1; 0 takes the longest output of the trace.
+    """
+
+    name: str = "llama-3-8b"
+    weights: str = "bf16"
+    kv: str = "bf16"
+    max_tokens: int = 0
+
+
+class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[fleet]]``: a pool of equal instances.
+
+    Parameters
+    ----------
+    pool : str
+        Its name; policies that tell pools apart go by it.
+    accelerator : str
+        Of the hardware table.
+    instances : int
+        How many, >= 1.
+    tensor_parallel, pipeline_parallel : int
+        Accelerators per stage, and stages, >= 1.
+    kv_blocks : int or None
+        Size of each KV memory in blocks, >= 1; what fits by default.
+    block_size : int
+        Tokens per block, >= 1; 16.
+    memory_frac : float
+        The share of the accelerator's memory that may be used, in (0, 1].
+    max_batched_tokens : int
+        The largest step that memory is reserved for, >= 1.
+    max_running : int or None
+        The most requests at once, >= 1; as many as there is memory for by default.
+    caching : bool
+        Whether prefixes are remembered.
+    engine : str
+        Whose overheads are added: a name of the engines' table.
+    calibration : str
+        A file that `headway calibrate` wrote; it stands in for model and accelerator.
+    host_blocks : int
+        Room for swapped requests in the host's memory, in blocks, >= 0.
+    usd_per_h : float or None
+        Price of one instance, >= 0; the hardware table's by default.
+    """
+
+    pool: str = "main"
+    accelerator: str = "a100-80gb-sxm"
+    instances: int = 1
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    kv_blocks: int | None = None
+    block_size: int = 16
+    memory_frac: float = 0.9
+    max_batched_tokens: int = 8192
+    max_running: int | None = None
+    caching: bool = True
+    engine: str = "vllm"
+    calibration: str = ""
+    host_blocks: int = 0
+    usd_per_h: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("instances", "block_size", "kv_blocks", "max_running"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"fleet {self.pool}: {name} must be >= 1, got {value}. Mend [[fleet]].")
+
+
+class SloSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[slo]]``: what the requests of one class are promised.
+
+    Parameters
+    ----------
+    name : str
+        Of the class; requests of a trace without classes are ``"default"``.
+    ttft_s, tpot_s, e2e_s, queue_s : float or None
+        Bounds in seconds, > 0.
+    quantile : float
+        Share of the requests that must meet each bound, in (0, 1].
+    """
+
+    name: str = "default"
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    e2e_s: Seconds | None = None
+    queue_s: Seconds | None = None
+    quantile: float = 0.9
+
+    @property
+    def slo_class(self) -> SloClass:
+        """The promise."""
+        bounds = {"queue_s": self.queue_s, "ttft_s": self.ttft_s, "tpot_s": self.tpot_s, "e2e_s": self.e2e_s}
+        slos = tuple(Slo(metric, bound, self.quantile) for metric, bound in bounds.items() if bound is not None)
+        return SloClass(name=self.name, slos=slos)
+
+
+class OutageSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[outages]``: how often instances fail.
+
+    Parameters
+    ----------
+    mtbf_s : float
+        Mean time between failures of one instance, in seconds, > 0; the times are exponential.
+    repair_s : float
+        Mean time to repair, in seconds, >= 0.
+    startup_s : float or None
+        From repaired to serving, in seconds, >= 0; what loading the weights takes by default.
+    """
+
+    mtbf_s: Seconds
+    repair_s: Seconds = 60.0
+    startup_s: Seconds | None = None

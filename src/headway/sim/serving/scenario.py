@@ -1,0 +1,301 @@
+"""A serving scenario: a trace, a model on a fleet, and promises, in which any serving policy can be played."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+import numpy as np
+
+from headway.core.drivers import simulate
+from headway.core.errors import ConfigError
+from headway.core.events import Event, Failed
+from headway.core.nouns import Id
+from headway.core.policy import Policy
+from headway.core.report import Report
+from headway.core.scenario import OnProgress, Outcome
+from headway.core.session import Instrument, Session, truth_stream
+from headway.core.slo import SloClass
+from headway.core.trace import TraceSink
+from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.nouns import RequestFinished
+from headway.policies.serving.seats import ServingView
+from headway.policies.serving.state import InstanceState
+from headway.sim.serving import log
+from headway.sim.serving.cost.configs import model_facts
+from headway.sim.serving.cost.fitted import fitted_replica
+from headway.sim.serving.cost.replica import Replica, replica
+from headway.sim.serving.energy import JOULES_PER_KWH, EnergyMeter
+from headway.sim.serving.gaps import TokenGaps
+from headway.sim.serving.links import Links
+from headway.sim.serving.log import RequestLog
+from headway.sim.serving.outages import Outage, draw_outages
+from headway.sim.serving.recipe import FleetSpec, ModelSpec, OutageSpec, SloSpec
+from headway.sim.serving.sampler import Sampler
+from headway.sim.serving.table_requests import TableRequests
+from headway.sim.serving.world import ServingWorld
+from headway.traces.spec import TraceSpec
+from headway.traces.table import RequestTable
+
+PROGRESS_EVERY = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """One instance of a fleet: what it costs and how large its memory is."""
+
+    id: Id
+    spec: FleetSpec
+    replica: Replica
+
+    @property
+    def num_blocks(self) -> int:
+        """Size of its KV memory in blocks."""
+        return self.spec.kv_blocks or max(1, self.replica.num_kv_tokens // self.spec.block_size)
+
+    def state(self) -> InstanceState:
+        """Make it afresh for one run."""
+        spec = self.spec
+        return InstanceState(
+            self.id,
+            BlockPool(self.num_blocks, spec.block_size, spec.caching),
+            self.replica.num_layers,
+            spec.max_running or 1 << 30,
+            num_stages=self.replica.num_stages,
+            pool=spec.pool,
+            host_blocks=spec.host_blocks,
+        )
+
+
+class ServingScenario:
+    """What a recipe of the serving family says.
+
+    Parameters
+    ----------
+    trace : TraceSpec
+        What arrives.
+    model : ModelSpec
+        What is served.
+    fleet : sequence of FleetSpec
+        On what; one A100 by default.
+    slo : sequence of SloSpec
+        What requests are promised; nothing by default.
+    outages : OutageSpec or None
+        How often instances fail; never by default.
+
+    Raises
+    ------
+    ConfigError
+        When the model does not fit, or anything is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        trace: TraceSpec,
+        model: ModelSpec = ModelSpec(),  # noqa: B008
+        fleet: tuple[FleetSpec, ...] = (FleetSpec(),),
+        slo: tuple[SloSpec, ...] = (),
+        outages: OutageSpec | None = None,
+    ) -> None:
+        self.trace = trace
+        self.model = model
+        self.fleet = fleet
+        self.slo = slo
+        self.outages = outages
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The instances, with what each costs."""
+        if not self.fleet:
+            raise ConfigError("fleet: must have at least one pool, got none. Add a [[fleet]] table.")
+        found = []
+        for spec in self.fleet:
+            made = self._replica(spec)
+            name = spec.pool if spec.instances == 1 and len(self.fleet) == 1 else ""
+            ids = [name] if name else [f"{spec.pool}-{number}" for number in range(spec.instances)]
+            found += [Place(id_, spec, made) for id_ in ids]
+        if len({place.id for place in found}) != len(found):
+            raise ConfigError("fleet: pools must have different names. Give each [[fleet]] its own `pool`.")
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before quoting the numbers."""
+        return tuple(dict.fromkeys(note for place in self.places for note in place.replica.notes))
+
+    @property
+    def classes(self) -> list[SloClass]:
+        """The promises."""
+        return [spec.slo_class for spec in self.slo]
+
+    def play(
+        self,
+        policy: Policy[ServingView],
+        *,
+        seed: int = 0,
+        load: float = 1.0,
+        trace: TraceSink | None = None,
+        instruments: Sequence[Instrument] = (),
+        on_progress: OnProgress | None = None,
+    ) -> Outcome:
+        """Play one run from its start to its end; see `headway.core.scenario.Scenario`."""
+        table = self.trace.draw(seed, load)
+        self._check(table)
+        run = _Playing(self, table, seed)
+        listeners: list[Instrument] = [run.log, run.sampler, *instruments]
+        session = Session(policy, run.world.view, seed=seed, instruments=listeners, trace=trace)
+        world = _Telling(run.world, on_progress, len(table)) if on_progress else run.world
+        return run.outcome(simulate(world, policy, session=session))
+
+    def _replica(self, spec: FleetSpec) -> Replica:
+        if spec.calibration:
+            return fitted_replica(spec.calibration)
+        return replica(
+            self.model.name,
+            spec.accelerator,
+            tensor_parallel=spec.tensor_parallel,
+            pipeline_parallel=spec.pipeline_parallel,
+            weights=self.model.weights,
+            kv=self.model.kv,
+            memory_frac=spec.memory_frac,
+            max_batched_tokens=spec.max_batched_tokens,
+            engine_fit=spec.engine,
+        )
+
+    def _check(self, table: RequestTable) -> None:
+        if not len(table):
+            raise ConfigError(f"trace {table.source}: must have at least one request, got none. Widen its span.")
+        if any(spec.calibration for spec in self.fleet):
+            return
+        longest = model_facts(self.model.name).max_context_tokens
+        tokens = table.prompt_tokens + table.output_tokens
+        row = int(np.argmax(tokens))
+        if tokens[row] > longest:
+            raise ConfigError(
+                f"trace {table.source}: prompt and output must fit into the {longest} tokens of context of "
+                f"{self.model.name}, got {tokens[row]} in request {row}. trace.max_tokens = {longest} cuts them off."
+            )
+
+
+class _Playing:
+    """One run of a scenario."""
+
+    def __init__(self, scenario: ServingScenario, table: RequestTable, seed: int) -> None:
+        self.scenario = scenario
+        self.table = table
+        places = scenario.places
+        states = [place.state() for place in places]
+        first = places[0]
+        self.gaps = TokenGaps()
+        self.meter = EnergyMeter({p.id: p.replica.power for p in places if p.replica.power is not None})
+        self.log = RequestLog()
+        self.world = ServingWorld(
+            TableRequests(table, first.spec.block_size, scenario.model.max_tokens),
+            states,
+            {place.id: place.replica.price for place in places},
+            gaps=self.gaps,
+            meter=self.meter,
+            links=Links(
+                token_bytes=first.replica.kv_token_bytes,
+                between_bytes_per_s=min(place.replica.link_bytes_per_s for place in places),
+                host_bytes_per_s=min(place.replica.host_bytes_per_s for place in places),
+            ),
+            outages=_outages(scenario, table, seed),
+        )
+        self.sampler = Sampler({state.id: state for state in states})
+
+    def outcome(self, report: Report) -> Outcome:
+        """Sum up."""
+        scenario, classes = self.scenario, self.scenario.classes
+        works = self.log.works(self.table, classes)
+        missed = log.class_of(self.table, self.log.rejected())
+        numbers = {**self._counts(works), **log.percentiles(works), **self._gap_numbers()}
+        numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
+        numbers["num_accelerators"] = float(sum(place.replica.num_accelerators for place in scenario.places))
+        report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
+        return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
+
+    def _counts(self, works: Mapping[str, np.ndarray]) -> dict[str, float]:
+        num_rejected = len(self.log.rejected())
+        num_good, num_ended = int(works["good"].sum()), len(works["row"]) + num_rejected
+        return {
+            "num_requests": float(len(self.table)),
+            "num_finished": float(len(works["row"])),
+            "num_rejected": float(num_rejected),
+            "num_unsent": float(self.world.num_unsent),
+            "num_preemptions": float(works["num_preempted"].sum()),
+            "goodput_frac": num_good / num_ended if num_ended else np.nan,
+        }
+
+    def _gap_numbers(self) -> dict[str, float]:
+        gaps = self.gaps.itl_s
+        found = {f"p{percent}_itl_s": gaps.at(percent / 100) for percent in log.PERCENTS}
+        return {"mean_itl_s": gaps.mean, **found, "max_itl_s": gaps.max if gaps.count else np.nan}
+
+    def _speeds(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
+        busy_s, places = self.world.busy_s, self.scenario.places
+        pools = [instance.kv for instance in self.world.view.instances.values()]
+        queried = sum(pool.num_queried_tokens for pool in pools)
+        samples = self.sampler.samples()["kv_used_frac"]
+        return {
+            "requests_per_s": _per(len(works["row"]), duration_s),
+            "goodput_per_s": _per(int(works["good"].sum()), duration_s),
+            "prompt_tokens_per_s": _per(int(works["prompt_tokens"].sum()), duration_s),
+            "output_tokens_per_s": _per(int(works["output_tokens"].sum()), duration_s),
+            "utilisation_frac": _per(sum(busy_s.values()), duration_s * len(places)),
+            "kv_used_frac": float(samples.mean()) if len(samples) else 0.0,
+            "prefix_hit_frac": _per(sum(pool.num_hit_tokens for pool in pools), queried),
+        }
+
+    def _costs(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
+        places = self.scenario.places
+        usd_per_h = sum(p.replica.usd_per_h if p.spec.usd_per_h is None else p.spec.usd_per_h for p in places)
+        usd, tokens = usd_per_h * duration_s / 3600, int(works["output_tokens"].sum())
+        has_power = all(place.replica.power is not None for place in places)
+        joules = self.meter.joules(duration_s) if has_power else np.nan
+        return {
+            "energy_j": joules,
+            "energy_kwh": joules / JOULES_PER_KWH,
+            "energy_j_per_output_token": _per(joules, tokens),
+            "mean_watts": _per(joules, duration_s),
+            "cost_usd": usd,
+            "cost_usd_per_h": usd_per_h,
+            "cost_usd_per_mtok": _per(usd * 1e6, tokens),
+        }
+
+
+class _Telling:
+    """A world that says now and then how far it has come."""
+
+    def __init__(self, world: ServingWorld, on_progress: OnProgress, num_all: int) -> None:
+        self._world, self._on_progress, self._num_all = world, on_progress, num_all
+        self._told = 0
+        self.view, self.apply = world.view, world.apply
+
+    def next(self) -> Event | None:
+        """Advance to the next event and return it, or None at the end."""
+        event = self._world.next()
+        over = event is None or isinstance(event, RequestFinished | Failed)
+        if over and (event is None or self._world.num_ended >= self._told + PROGRESS_EVERY):
+            self._told = self._world.num_ended
+            self._on_progress(self._told, self._num_all)
+        return event
+
+
+def _per(amount: float, of: float) -> float:
+    return float(amount / of) if of > 0 else np.nan
+
+
+def _outages(scenario: ServingScenario, table: RequestTable, seed: int) -> Sequence[Outage]:
+    spec = scenario.outages
+    if spec is None:
+        return ()
+    rng = truth_stream(seed).spawn(4)[3]  # apart from lengths and prefixes, which are drawn from the same stream
+    found: list[Outage] = []
+    for place in scenario.places:
+        startup_s = place.replica.load_s if spec.startup_s is None else spec.startup_s
+        found += draw_outages([place.id], float(table.arrival_s[-1]), spec.mtbf_s, spec.repair_s, startup_s, rng)
+    return found
