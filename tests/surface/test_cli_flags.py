@@ -23,13 +23,15 @@ FLAGS = {
         "--api-key --json --max-tokens --message --min-p --model --seed --slo-class --stop --system "
         "--temperature --top-k --top-p --url"
     ),
-    "run": (
-        "<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"
-    ),
+    "run": ("<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"),
     "compare": (
         "<file> --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume --seeds "
         "--set --trace --workers"
     ),
+    "plan": (
+        "<file> --html --json --load --policies --policy --ray --ray-address --requests --seeds --set --trace --workers"
+    ),
+    "replay": "<recording> --json --policy --recipe --set",
     "list": "<kind> --family --json --seat --tag",
     "show": "<id> --config --json",
     "new": "<id> --arxiv --authors --directory --json --seat --title --year",

@@ -44,18 +44,22 @@ SHOWN_AFTER_S = 0.5
 
 
 def print_table(table: Table, title: str = "") -> None:
-    """Print a neutral table for people; nothing when it has no rows."""
+    """Print a neutral table for people, without columns that are empty; nothing when it has no rows."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    from headway.plots.quantities import NOTHING
+
     if not table.rows:
         return
     shown = RichTable(box=SIMPLE_HEAD, title=title or table.caption or None, title_justify="left", pad_edge=False)
-    for name, align in zip(table.titles, table.aligns, strict=True):
-        shown.add_column(Text(name), justify=align, overflow="fold")
-    for row in table.texts():
-        shown.add_row(*(Text(cell) for cell in row))
+    texts = table.texts()
+    kept = [place for place in range(len(table.titles)) if any(row[place] != NOTHING for row in texts)]
+    for place in kept:
+        shown.add_column(Text(table.titles[place]), justify=table.aligns[place], overflow="fold")
+    for row in texts:
+        shown.add_row(*(Text(row[place]) for place in kept))
     out().print(shown)
 
 
@@ -76,7 +80,8 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if bar.live.is_started:  # to stop what never started prints an empty line
+            bar.stop()
 
 
 def check_files(*paths: Path | None, drawn: bool = False) -> None:

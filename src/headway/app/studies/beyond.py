@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from headway import __version__
@@ -12,19 +13,21 @@ from headway.core.errors import EngineError, HeadwayError, missing_extra
 T = TypeVar("T")
 R = TypeVar("R")
 
+NUM_AHEAD = 2
+"""Tasks handed out per core of the cluster."""
 LOCAL = "local"
 """The address that means: start a Ray of our own here, and stop it afterwards."""
 
 
-def spread_on_ray(do: Callable[[T], R], tasks: Sequence[T], address: str = LOCAL) -> Iterator[tuple[int, R]]:
+def spread_on_ray(do: Callable[[T], R], tasks: Iterable[T], address: str = LOCAL) -> Iterator[tuple[int, R]]:
     """Do every task on a cluster, one core each; yields its place among the tasks and its result, as they come.
 
     Parameters
     ----------
     do : callable of (task) -> result
         At the top of a module that every machine of the cluster has.
-    tasks : sequence
-        Plain data. Files that it names must be under the same path on every machine.
+    tasks : iterable
+        Plain data, taken when there is a core for it. Files that it names must be under the same path on every machine.
     address : str
         Of the cluster, such as ``"auto"`` or ``"ray://host:10001"``; `LOCAL` starts one here.
 
@@ -71,13 +74,19 @@ def _join(ray: Any, address: str) -> None:
         ) from error
 
 
-def _as_they_come(ray: Any, do: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+def _as_they_come(ray: Any, do: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[int, R]]:
     def told(task: T) -> tuple[str, R]:
         return __version__, do(task)
 
     remotely = ray.remote(num_cpus=1, max_retries=2)(told)
-    under_way = {remotely.remote(task): place for place, task in enumerate(tasks)}
-    while under_way:
+    num_ahead = NUM_AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    todo = iter(enumerate(tasks))
+    under_way: dict[Any, int] = {}
+    while True:
+        for place, task in itertools.islice(todo, num_ahead - len(under_way)):
+            under_way[remotely.remote(task)] = place
+        if not under_way:
+            return
         done, _ = ray.wait(list(under_way), num_returns=1)
         for reference in done:
             version, result = ray.get(reference)

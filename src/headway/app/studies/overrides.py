@@ -11,8 +11,8 @@ from headway.app.studies.recipe import Recipe, beside, check_keys, scenario_clas
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import settings
 
-OF_ONE_FILE = ("format", "columns")
-"""Settings of a trace that belong to the file they were written for."""
+OF_ONE_SOURCE = ("format", "columns", "lengths", "num_requests", "prefixes")
+"""Settings of a trace that belong to the file or the lengths they were written for."""
 
 
 def changed(
@@ -51,12 +51,15 @@ def changed(
         recipe = recipe.but(policies=distinct([_pick(recipe, policy) for policy in policies], "--policy"))
     setting, params = dict(recipe.setting), {}
     if trace:
-        kept = {k: v for k, v in setting.get("trace", {}).items() if k not in OF_ONE_FILE}
+        kept = {k: v for k, v in setting.get("trace", {}).items() if k not in OF_ONE_SOURCE}
         setting["trace"] = {**kept, "source": beside(trace, Path.cwd())}
     if requests is not None:
-        setting = _put(setting, ["trace", "max_requests"], requests, "--requests")
+        made = "lengths" in setting.get("trace", {})
+        setting = _put(setting, ["trace", "num_requests" if made else "max_requests"], requests, "--requests")
     for key, value in settings(list(pairs)).items():
-        if "." in key:
+        if key.startswith("plan."):
+            recipe = recipe.but(plan=_put(recipe.plan, key.split(".")[1:], value, f"--set {key}"))
+        elif "." in key:
             setting = _put(setting, key.split("."), value, f"--set {key}")
         elif any(policy.accepts(key) for policy in recipe.policies):
             params[key] = value

@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from headway.app.studies import tables
+from headway.app.studies import plans, tables
+from headway.app.studies.capacity import Capacity
+from headway.app.studies.carry import Search
+from headway.app.studies.cheapest import Ranking
 from headway.app.studies.compare import Comparison
+from headway.app.studies.goal import Goal
+from headway.app.studies.recipe import Recipe
 from headway.core.report import Report
 from headway.core.scenario import Columns, Outcome
 from headway.plots.chart import Bound, Chart, Figure, Panels
@@ -103,6 +108,37 @@ def comparison_figure(found: Comparison, path: Path) -> None:
         save(charts[0], path, palette)
 
 
+def load_page(
+    recipe: Recipe, todo: Sequence[Search], found: Sequence[Capacity], path: Path, *, command: str = ""
+) -> None:
+    """Write the report of how much each policy carries."""
+    page = Page("Largest load within the objectives", about=recipe.about, facts=_facts(recipe))
+    tried = {search.job.policy.label: _tried(capacity) for search, capacity in zip(todo, found, strict=True)}
+    level = [Bound(f"{todo[0].goal.attain_frac:.0%} must be good", todo[0].goal.attain_frac, "y")]
+    paragraph = "A run that was stopped early counts with the most that it could still have come to."
+    page.section("Answer", plans.load_table(list(todo), list(found)))
+    page.section("Share of good requests", against_load("goodput_frac", tried, bounds=level), paragraph)
+    page.section("Search", *(plans.load_log_table(*pair) for pair in zip(todo, found, strict=True)))
+    _reproduce(page, command, recipe.path).write(path)
+
+
+def cost_page(recipe: Recipe, goal: Goal, ranking: Ranking, path: Path, *, command: str = "") -> None:
+    """Write the report of what carries a load, the cheapest first."""
+    page = Page(f"What carries load {goal.load:g}", about=recipe.about, facts=_facts(recipe))
+    page.section("Ranking", plans.cost_table(ranking), *plans.notes_of(ranking))
+    prices = {
+        f"{found.instances} x [{found.option.rig.label}], {found.option.policy.label}": Amount(
+            (found.instances or 0) * found.option.usd_per_h
+        )
+        for found in ranking.found
+    }
+    if prices:
+        page.section("Price", compare("usd_per_h", prices, title="USD per hour"))
+    if ranking.left_out:
+        page.section("Left out", plans.left_out_table(ranking))
+    _reproduce(page, command, recipe.path).write(path)
+
+
 def against(found: Comparison) -> list[Chart]:
     """Return metrics against load, a curve per policy, or side by side where there is one load."""
     metrics = [metric for metric in AGAINST_LOAD if _exists(found, metric)]
@@ -160,6 +196,16 @@ def _together(found: Comparison, policy: str, load: float) -> Columns:
 
 def _exists(found: Comparison, metric: str) -> bool:
     return any(np.isfinite(found.values(policy, load, metric)).any() for policy, load in found.results)
+
+
+def _tried(found: Capacity) -> Columns:
+    points = sorted(found.points, key=lambda point: point.load)
+    shares = np.array([point.verdict.good_frac for point in points])
+    return {"load": np.array([point.load for point in points]), "value": shares}
+
+
+def _facts(recipe: Recipe) -> dict[str, str]:
+    return {"Seeds": ", ".join(map(str, recipe.seeds))} | provenance(_now())
 
 
 def _panels(title: str, charts: Sequence[Chart]) -> Figure:

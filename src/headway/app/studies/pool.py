@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -25,15 +26,15 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(do: Callable[[T], R], tasks: Sequence[T], num_workers: int) -> Iterator[tuple[int, R]]:
+def spread(do: Callable[[T], R], tasks: Iterable[T], num_workers: int) -> Iterator[tuple[int, R]]:
     """Do every task in one of some processes; yields its place among the tasks and its result, as they come.
 
     Parameters
     ----------
     do : callable of (task) -> result
         At the top of a module, so that another process finds it.
-    tasks : sequence
-        Plain data.
+    tasks : iterable
+        Plain data; taken one by one when a process is about to be free for it.
     num_workers : int
         How many processes, >= 1. They end when the caller stops listening, or ends.
 
@@ -58,15 +59,13 @@ def spread(do: Callable[[T], R], tasks: Sequence[T], num_workers: int) -> Iterat
 
 
 def _as_they_come(
-    pool: ProcessPoolExecutor, do: Callable[[T], R], tasks: Sequence[T], num_ahead: int
+    pool: ProcessPoolExecutor, do: Callable[[T], R], tasks: Iterable[T], num_ahead: int
 ) -> Iterator[tuple[int, R]]:
     todo = iter(enumerate(tasks))
     under_way: dict[Future[R], int] = {}
     while True:
-        for place, task in todo:
+        for place, task in itertools.islice(todo, num_ahead - len(under_way)):
             under_way[pool.submit(do, task)] = place
-            if len(under_way) >= num_ahead:
-                break
         if not under_way:
             return
         done, _ = wait(under_way, return_when=FIRST_COMPLETED)

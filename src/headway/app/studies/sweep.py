@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ def sweep(
             found[place] = known
             _tell(on_result, job, known)
     todo = [place for place in range(len(jobs)) if place not in found]
-    for number, result in spread_over(finish, [jobs[place] for place in todo], num_workers, ray_address):
+    for number, result in spread_over(finish, (jobs[place] for place in todo), num_workers, ray_address, num=len(todo)):
         place = todo[number]
         found[place] = result
         if cache is not None:
@@ -67,31 +68,34 @@ def sweep(
 
 
 def spread_over(
-    do: Callable[[T], R], tasks: Sequence[T], num_workers: int = 0, ray_address: str = ""
+    do: Callable[[T], R], tasks: Iterable[T], num_workers: int = 0, ray_address: str = "", *, num: int
 ) -> Iterator[tuple[int, R]]:
-    """Do tasks where it is told or where it is quickest; yields places and results as they come."""
+    """Do tasks where it is told or where it is quickest; yields places and results as they come.
+
+    There are `num` tasks, or fewer; each is taken from `tasks` when its turn comes.
+    """
     if ray_address:
         return spread_on_ray(do, tasks, ray_address)
-    if num_workers == 1 or len(tasks) < 2:
+    if num_workers == 1 or num < 2:
         return ((place, do(task)) for place, task in enumerate(tasks))
     if num_workers > 1:
-        return spread(do, tasks, min(num_workers, len(tasks)))
-    return _where_it_is_quickest(do, tasks)
+        return spread(do, tasks, min(num_workers, num))
+    return _where_it_is_quickest(do, iter(tasks), num)
 
 
-def _where_it_is_quickest(do: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+def _where_it_is_quickest(do: Callable[[T], R], tasks: Iterator[T], num: int) -> Iterator[tuple[int, R]]:
     """Do tasks here until the time they take tells that processes are worth their start."""
     last_s = 0.0
-    for place, task in enumerate(tasks):
-        num_left = len(tasks) - place
+    for place in range(num):
+        num_left = num - place
         num_workers = min(num_cores(), num_left)
         saved_s = last_s * (num_left - num_left / num_workers)
         if num_workers > 1 and saved_s > WORTH_S and (place > 1 or last_s > WORTH_S):  # the first also loads code
-            moved = partial(_moved, place)
-            yield from map(moved, spread(do, tasks[place:], num_workers))
+            yield from map(partial(_moved, place), spread(do, tasks, num_workers))
             return
         start_s = time.perf_counter()
-        yield place, do(task)
+        for task in itertools.islice(tasks, 1):
+            yield place, do(task)
         last_s = time.perf_counter() - start_s
 
 

@@ -68,6 +68,16 @@ def attainment_table(result: dict[str, Any]) -> Table:
     return Table(heads, rows)
 
 
+def replay_table(old: dict[str, dict[str, float]], new: dict[str, dict[str, float]]) -> Table:
+    """Return the times of a recording and of its replay side by side."""
+    heads = [f"{head} {when}" for head in ("p50", "p90", "p99") for when in ("then", "now")]
+    rows: list[list[Cell]] = []
+    for metric in (metric for metric in new if metric in old):
+        both = [Amount(one[metric][head], "s") for head in ("p50", "p90", "p99") for one in (old, new)]
+        rows.append([label_of(metric), *both])
+    return Table([Column("", "left"), *(Column(head, "right") for head in heads)], rows)
+
+
 def comparison_table(found: Comparison, load: float, metrics: Sequence[str] = ()) -> Table:
     """Return one load of a comparison: a row per metric, a column per policy."""
     rows: list[list[Cell]] = []
@@ -124,3 +134,9 @@ def _worth_showing(found: Comparison) -> list[str]:
         metric: [v for p, load in found.results for v in found.values(p, load, metric)] for metric in found.metrics
     }
     return [m for m in SHOWN if any(value and math.isfinite(value) for value in every.get(m, ()))]
+
+
+def _is_fixed(found: Comparison) -> bool:
+    """Whether nothing depends on the seed."""
+    values = (found.values(p, load, m) for p, load in found.results for m in SHOWN)
+    return all(len(set(map(repr, some))) == 1 for some in values)

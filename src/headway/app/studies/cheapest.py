@@ -1,0 +1,238 @@
+"""The cheapest hardware, parallelism and policy that carries a load: the goal ``"cost"``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Struct
+
+from headway.app.studies.choice import Choice
+from headway.app.studies.floors import Demand, fewest_instances, loosest, why_too_slow
+from headway.app.studies.goal import Goal, players
+from headway.app.studies.job import Job, job_of
+from headway.app.studies.recipe import Recipe
+from headway.app.studies.rigs import Rig, on_rig, replica_of, rigs
+from headway.app.studies.sweep import spread_over
+from headway.app.studies.trial import Verdict, try_out
+from headway.app.studies.watch import bounds_in
+from headway.core.errors import ConfigError
+from headway.core.parameters import decode
+from headway.sim.serving.cost import Replica
+from headway.traces.spec import TraceSpec
+
+
+class Option(Struct, frozen=True, kw_only=True):
+    """A kind of instance under a policy, before it is tried.
+
+    Parameters
+    ----------
+    rig : Rig
+        The kind of instance.
+    policy : Choice
+        Who decides.
+    usd_per_h : float
+        Price of one instance.
+    price : float
+        What one instance counts in the ranking.
+    fewest : int
+        How many are needed at the least.
+    notes : tuple of str
+        What to know before quoting numbers of it.
+    """
+
+    rig: Rig
+    policy: Choice
+    usd_per_h: float
+    price: float
+    fewest: int
+    notes: tuple[str, ...] = ()
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One number of instances that was tried."""
+
+    instances: int
+    verdict: Verdict
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What became of an option.
+
+    Parameters
+    ----------
+    option : Option
+        Which.
+    instances : int or None
+        The fewest that carry the load; None when so many were not tried, or too dear.
+    attempts : list of Attempt
+        All that was tried, in that order.
+    why : str
+        Why it is left out of the ranking.
+    """
+
+    option: Option
+    instances: int | None = None
+    attempts: list[Attempt] = []
+    why: str = ""
+
+    @property
+    def price(self) -> float:
+        """What it counts in the ranking; infinite when it is left out."""
+        return math.inf if self.instances is None else self.instances * self.option.price
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What came of the fewest instances that carry the load."""
+        return next((attempt.verdict for attempt in self.attempts if attempt.instances == self.instances), None)
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """The search of one option, as plain data."""
+
+    option: Option
+    job: Job
+    seeds: tuple[int, ...]
+    attain_frac: float
+    most: int
+
+
+@dataclass
+class Ranking:
+    """The answer to the question.
+
+    Parameters
+    ----------
+    found : list of Found
+        Options that carry the load, the cheapest first.
+    left_out : list of Found
+        The others, each with the reason.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    left_out: list[Found] = field(default_factory=list)
+
+
+OnFound = Callable[[Found], None]
+"""Told of every option that is settled."""
+
+
+def rank(
+    recipe: Recipe, goal: Goal, *, num_workers: int = 0, ray_address: str = "", on_found: OnFound | None = None
+) -> Ranking:
+    """Rank all that a goal allows.
+
+    Options are tried from the one that could be cheapest on; one that could not be cheaper than the best so far is not
+    tried. It takes the share of good requests to grow with the number of instances.
+
+    Raises
+    ------
+    HeadwayError
+        When the recipe cannot be played.
+    """
+    ranking = Ranking()
+    options: list[Option] = []
+    for option in _options(recipe, goal):
+        if isinstance(option, Option):
+            options.append(option)
+        else:
+            _settle(ranking, option, on_found)
+    options.sort(key=lambda option: option.fewest * option.price)
+    tasks = _tasks(recipe, goal, options, ranking, on_found)
+    for _, found in spread_over(search, tasks, num_workers, ray_address, num=len(options)):
+        _settle(ranking, found, on_found)
+    ranking.found.sort(key=lambda found: (found.price, found.option.rig.num_accelerators))
+    return ranking
+
+
+def search(task: Task) -> Found:
+    """Find the fewest instances of one option that carry the load: from the least possible on, doubling and halving."""
+    option = task.option
+    attempts: list[Attempt] = []
+
+    def passes(instances: int) -> bool:
+        setting = _with_instances(task.job, instances)
+        attempts.append(Attempt(instances=instances, verdict=try_out(setting, task.seeds, task.attain_frac)))
+        return attempts[-1].verdict.passed
+
+    low, high = option.fewest - 1, option.fewest
+    while not passes(high):
+        if high >= task.most:
+            good = attempts[-1].verdict.good_frac
+            why = f"{high} instances are not enough ({good:.1%} good at most), and more would be too many or too dear"
+            return Found(option=option, attempts=attempts, why=why)
+        low, high = high, min(2 * high, task.most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    return Found(option=option, instances=high, attempts=attempts)
+
+
+def _options(recipe: Recipe, goal: Goal) -> Iterator[Option | Found]:
+    demand = _demand(recipe, goal)
+    for rig in rigs(recipe, goal):
+        facts, why = _facts(recipe, rig, demand)
+        for policy in players(recipe, goal):
+            price = facts.usd_per_h if goal.rank == "usd_per_h" and facts else float(rig.num_accelerators)
+            fewest = fewest_instances(facts, demand) if facts and not why else 1
+            option = Option(
+                rig=rig,
+                policy=policy,
+                usd_per_h=facts.usd_per_h if facts else math.nan,
+                price=price,
+                fewest=fewest,
+                notes=facts.notes if facts else (),
+            )
+            if not why and fewest > goal.max_instances:
+                why = f"at least {fewest} instances are needed, over max_instances = {goal.max_instances}"
+            yield Found(option=option, why=why) if why else option
+
+
+def _facts(recipe: Recipe, rig: Rig, demand: Demand) -> tuple[Replica | None, str]:
+    try:
+        facts = replica_of(recipe, rig)
+    except ConfigError as error:
+        return None, str(error)
+    return facts, why_too_slow(facts, demand)
+
+
+def _demand(recipe: Recipe, goal: Goal) -> Demand:
+    spec = decode(TraceSpec, recipe.setting.get("trace", {}), where=f"{recipe.path}: [trace]")
+    bounds = loosest(bounds_in(recipe.setting.get("slo", ())))
+    return Demand(spec.draw(recipe.seeds[0], goal.load), goal.attain_frac, bounds)
+
+
+def _tasks(
+    recipe: Recipe, goal: Goal, options: list[Option], ranking: Ranking, on_found: OnFound | None
+) -> Iterator[Task]:
+    """Yield the searches that are still worth it when their turn comes."""
+    for option in options:
+        best = min((found.price for found in ranking.found), default=math.inf)
+        most = _affordable(option, best, goal.max_instances)
+        if most < option.fewest:
+            why = f"at least {option.fewest} instances are needed, no cheaper than the best"
+            _settle(ranking, Found(option=option, why=why), on_found)
+            continue
+        job = job_of(recipe, option.policy, load=goal.load)
+        job = msgspec.structs.replace(job, setting=on_rig(recipe, option.rig, option.fewest))
+        yield Task(option=option, job=job, seeds=recipe.seeds, attain_frac=goal.attain_frac, most=most)
+
+
+def _affordable(option: Option, best: float, max_instances: int) -> int:
+    """Return how many instances are cheaper than the best so far."""
+    if math.isinf(best) or option.price <= 0:
+        return max_instances
+    return min(max_instances, math.ceil(best / option.price - 1e-9) - 1)
+
+
+def _with_instances(job: Job, instances: int) -> Job:
+    fleet = {**job.setting["fleet"][0], "instances": instances}
+    return msgspec.structs.replace(job, setting={**job.setting, "fleet": [fleet]})
+
+
+def _settle(ranking: Ranking, found: Found, on_found: OnFound | None) -> None:
+    (ranking.left_out if found.instances is None else ranking.found).append(found)
+    if on_found is not None:
+        on_found(found)
