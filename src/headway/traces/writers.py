@@ -47,12 +47,26 @@ def write_requests(table: RequestTable, path: Path | str, on_written: OnWritten 
     CSV has no place for the hashes of prefixes; they are left out there.
     """
     path = Path(path)
+    check_target(path)
     writers = {"csv": _write_csv, "jsonl": _write_json_lines, "parquet": _write_parquet}
-    write = writers.get(kind_of(path))
-    if write is None:
-        raise ConfigError(f"{path}: must end in .csv, .jsonl (or either with .gz) or .parquet, got {path.name!r}.")
     with writing(path) as file:
-        write(file, table, on_written or _nobody)
+        writers[kind_of(path)](file, table, on_written or _nobody)
+
+
+def check_target(path: Path) -> None:
+    """Raise for a file that a trace cannot be written to.
+
+    Raises
+    ------
+    ConfigError
+        When its ending is of no known format, or its folder does not exist.
+    """
+    if kind_of(path) not in ("csv", "jsonl", "parquet") or path.name.endswith(".parquet.gz"):
+        raise ConfigError(f"{path}: must end in .csv, .jsonl (or either with .gz) or .parquet, got {path.name!r}.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: its folder must exist, but it does not. Run `mkdir -p {path.parent}`.")
+    if path.is_dir():
+        raise ConfigError(f"{path}: must be a file, but it is a folder. Name a file in it.")
 
 
 def keeps_prefixes(path: Path) -> bool:

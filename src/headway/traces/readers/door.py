@@ -9,12 +9,21 @@ from typing import IO
 
 from headway.core.errors import TraceError, unknown_name
 from headway.traces.files import kind_of, reading
-from headway.traces.readers import csv_file, json_lines, measured, sessions, workflows
+from headway.traces.readers import (
+    clients,
+    csv_file,
+    json_lines,
+    measured,
+    parquet,
+    session_trace,
+    sessions,
+    spans,
+    workflows,
+)  # fmt: skip
 from headway.traces.readers.options import Options
 from headway.traces.readers.rows import Reading, Rows, judge
 
 HEAD_BYTES = 1 << 18
-PARQUET = b"PAR1"
 
 Read = Callable[[IO[bytes], str, Options], Rows]
 
@@ -48,6 +57,10 @@ class Format:
 
 
 FORMATS = (
+    Format("parquet", "Parquet", parquet.looks_so, parquet.read),
+    Format("headway", "a recorded run of Headway", session_trace.looks_so, session_trace.read, may_jump=True),
+    Format("otel", "OpenTelemetry spans of model calls", spans.looks_so, spans.read, may_jump=True),
+    Format("clients", "ServeGen's models of clients", clients.looks_so, clients.read, is_model=True),
     Format("server-log", "per-request times of a real server", measured.looks_so, measured.read, may_jump=True),
     Format("sessions", "agent sessions with tools in between", sessions.looks_so, sessions.read, may_jump=True),
     Format("workflows", "chains of model calls", workflows.looks_so, workflows.read),
