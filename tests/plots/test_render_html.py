@@ -8,9 +8,9 @@ import pytest
 from headway.plots.chart import Axis, Chart, Curve, Panels
 from headway.plots.palette import Palette
 from headway.plots.render_html import MAX_POINTS, encode, specification
+from plots.figures import figures
 
 ONE = np.array([1.0])
-from plots.figures import figures
 
 
 @pytest.mark.parametrize("name", figures())
