@@ -34,7 +34,7 @@ from headway.sim.serving.cost.efficiency import ENGINES, engine
 FITTED = ("step_s", "sequence_s", "token_s", "kernel_factor")
 ENGINES_ABOUT = """\
 # What serving engines add to the time of their kernels: fitted through closed loops to measured TTFT and TPOT of
-# servers on H100 and H200 by benchmarks/fidelity/endpoints.py --fit, on the half of the rows that its test does not see.
+# servers on H100 and H200 by benchmarks/fidelity/endpoints.py --fit, on the half of the rows its test does not see.
 """
 SERVERS = {
     "vllm": {"budget_tokens": 2048, "mixed": True},

@@ -41,7 +41,7 @@ def test_money_power_and_links_are_of_all_accelerators() -> None:
 
 def test_power_lies_between_idle_and_the_design_and_grows_with_work() -> None:
     made = replica("llama-3-8b", "a100")
-    shapes = [BatchShape(1, 100), BatchShape(128, 128_000), BatchShape(0, 0, (Chunk(4096, 0),))]
+    shapes = [BatchShape(1, 100), BatchShape(16, 8_000), BatchShape(0, 0, (Chunk(4096, 0),))]
     watts = [made.power.watts(shape) for shape in shapes]
     assert made.power.idle_watts < watts[0] < watts[1] < watts[2] <= 400
 

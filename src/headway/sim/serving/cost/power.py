@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import sqrt
+from pathlib import Path
+
+import msgspec
 from msgspec import Struct
 
+from headway.core.errors import ConfigError
+from headway.core.parameters import read_toml
 from headway.sim.serving.cost.hardware import FLOAT_BYTES
 from headway.sim.serving.cost.stage import Stage
 from headway.sim.serving.price import BatchShape, StepPrice
+
+POWER = Path(__file__).with_name("power.toml")
+"""Fitted shares; `tools/fit_power.py` writes it."""
 
 
 class PowerFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,15 +28,34 @@ class PowerFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         While any step runs, in [0, 1].
     compute_frac, memory_frac : float
         More at the full rate of arithmetic, and at the full bandwidth of memory, >= 0. The sum stops at 1.
+
+    Raises
+    ------
+    ConfigError
+        When a share is out of its range.
     """
 
-    awake_frac: float = 0.25
-    compute_frac: float = 0.75
-    memory_frac: float = 0.45
+    awake_frac: float = 0.2
+    compute_frac: float = 0.9
+    memory_frac: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.awake_frac <= 1 or min(self.compute_frac, self.memory_frac) < 0:
+            raise ConfigError(f"power: awake_frac must be in [0, 1] and the others >= 0, got {self}. Try the defaults.")
+
+
+@cache
+def power_fit(accelerator: str) -> PowerFit:
+    """Return the shares of an accelerator, of the one it borrows from, or plain guesses."""
+    table = read_toml(POWER)
+    found = table.get(accelerator, {})
+    return msgspec.convert(table[found["borrow"]] if "borrow" in found else found, PowerFit)
 
 
 class PowerModel:
-    """Watts of a replica while a step runs: per accelerator ``idle + (tdp - idle) * min(1, a + c * u_c + m * u_m)``.
+    """Watts of a replica while a step runs.
+
+    Each accelerator draws ``idle + (tdp - idle) * min(1, a + c * sqrt(u_c) + m * u_m)``.
 
     ``u_c`` and ``u_m`` are the shares of the peaks of arithmetic and of memory bandwidth that the step makes use of in
     the time it takes.
@@ -38,13 +67,13 @@ class PowerModel:
     price : StepPrice
         How long it takes.
     fit : PowerFit
-        The shares.
+        The shares; None takes those that come with Headway.
     """
 
     def __init__(self, *, stage: Stage, price: StepPrice, fit: PowerFit | None = None) -> None:
         self.stage = stage
         self.price = price
-        self.fit = fit or PowerFit()
+        self.fit = fit or power_fit(stage.accelerator.name)
         accelerator, model = stage.accelerator, stage.model
         num_accelerators = stage.tensor_parallel * stage.pipeline_parallel
         self.idle_watts = num_accelerators * accelerator.idle_watts
@@ -58,7 +87,7 @@ class PowerModel:
     def watts(self, shape: BatchShape) -> float:
         """Return the power of all accelerators of the replica while such a step runs."""
         compute, memory = self.utilisation(shape)
-        busy = self.fit.awake_frac + self.fit.compute_frac * compute + self.fit.memory_frac * memory
+        busy = self.fit.awake_frac + self.fit.compute_frac * sqrt(compute) + self.fit.memory_frac * memory
         return self.idle_watts + self.span_watts * min(1.0, busy)
 
     def utilisation(self, shape: BatchShape) -> tuple[float, float]:
