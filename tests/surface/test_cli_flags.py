@@ -32,6 +32,17 @@ FLAGS = {
         "<file> --html --json --load --policies --policy --ray --ray-address --requests --seeds --set --trace --workers"
     ),
     "replay": "<recording> --json --policy --recipe --set",
+    "trace list": "--json",
+    "trace describe": "<file> --columns --drop-bad --format --json --plot --sort",
+    "trace convert": "<source> <target> --columns --drop-bad --format --json --sort",
+    "trace slice": (
+        "<source> <target> --columns --drop-bad --end-s --format --json --label --max-requests --sort --start-s"
+    ),
+    "trace scale": "<source> <target> --columns --drop-bad --factor --format --json --lengths-factor --rate --sort",
+    "trace synthesise": (
+        "<target> --arrivals --cv --json --lengths --like --max-tokens --num --output-median --output-p90 --period-s "
+        "--prefix-groups --prefix-tokens --prompt-median --prompt-p90 --rate --seed --spec --swing-frac"
+    ),
     "list": "<kind> --family --json --seat --tag",
     "show": "<id> --config --json",
     "new": "<id> --arxiv --authors --directory --json --seat --title --year",
@@ -59,8 +70,8 @@ def spelled(command: Any) -> str:
 def found() -> dict[str, str]:
     root: Any = typer.main.get_command(app)
     verbs = {"": root, **root.commands}
-    bench = verbs.pop("bench")
-    verbs |= {f"bench {name}": command for name, command in bench.commands.items()}
+    for group in ("bench", "trace"):
+        verbs |= {f"{group} {name}": command for name, command in verbs.pop(group).commands.items()}
     return {name: spelled(command) for name, command in verbs.items()}
 
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from headway import __version__
-from headway.app.cli import bench, chat, check, compare, doctor, new, rows, run, serve, show
+from headway.app.cli import bench, chat, check, compare, doctor, new, plan, replay, rows, run, serve, show, trace
 from headway.core.errors import HeadwayError
 
 
@@ -59,6 +59,9 @@ app.command("chat", rich_help_panel="Serve")(chat.chat)
 app.add_typer(bench_app, name="bench", rich_help_panel="Serve")
 app.command("run", rich_help_panel="Plan")(run.run)
 app.command("compare", rich_help_panel="Plan")(compare.compare)
+app.command("plan", rich_help_panel="Plan")(plan.plan)
+app.add_typer(trace.app, name="trace", rich_help_panel="Plan")
+app.command("replay", rich_help_panel="Plan")(replay.replay)
 app.command("list", rich_help_panel="Mechanisms")(rows.list_rows)
 app.command("show", rich_help_panel="Mechanisms")(show.show)
 app.command("new", rich_help_panel="Mechanisms")(new.new)
