@@ -303,9 +303,10 @@ class ServingBoard:
         return True
 
     def _grow_decodes(self, instance: InstanceState) -> None:
-        short = instance.decodes.short
-        for state in short.values():
-            add_blocks(instance, state, 1)
+        short, block_size = instance.decodes.short, instance.kv.block_size
+        for state, block in zip(short.values(), instance.kv.allocate(len(short)), strict=True):
+            state.blocks.append(block)
+            state.kv_tokens += block_size
         instance.decodes.grown(short)
 
     def _run_decodes(self, instance: InstanceState, now_s: Seconds) -> None:

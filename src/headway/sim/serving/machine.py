@@ -153,6 +153,7 @@ class Machine:
         if run.coasts:
             most = min(run.step.repeat - run.num_runs, SEGMENT, self._ends.num_runs())
             most = affordable_runs(instance, most) if most > 1 else 1
+            run.shape = BatchShape(len(instance.decodes), instance.decodes.context_tokens)
             run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
         else:
             run.shape = shape_of(run, instance)
@@ -215,7 +216,7 @@ class Machine:
             at_s=now_s,
             instance=self.instance.id,
             step_s=now_s - run.start_s,
-            num_tokens=run.step.num_tokens * num_runs,
+            num_tokens=run.shape.num_tokens * num_runs,
             num_runs=num_runs,
         )
         yield from self._all_land()

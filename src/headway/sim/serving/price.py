@@ -48,6 +48,11 @@ class BatchShape(Struct, frozen=True, gc=False):
     chunks: tuple[Chunk, ...] = ()
     share: float = 1.0
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens computed."""
+        return self.num_decodes + sum([chunk.tokens for chunk in self.chunks])
+
 
 class StepPrice(Protocol):
     """Tells what one run of a step costs on one instance.
