@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.plots.chart import Axis, Bars, Chart, Curve, Panels, Spans, is_empty, lanes_of, natural_order
+from headway.plots.chart import Axis, Bars, Bound, Chart, Curve, Panels, Spans, is_empty, lanes_of, natural_order
 
 ONE = np.array([1.0])
 
@@ -25,6 +25,14 @@ def test_columns_of_a_mark_are_equally_long() -> None:
 def test_marks_of_two_kinds_do_not_share_a_chart() -> None:
     with pytest.raises(ConfigError, match="all marks must be of one kind, got Bars, Curve"):
         Chart("mixed", marks=(Curve("a", ONE, ONE), Bars("b", ("x",), ONE)))
+
+
+def test_bounds_can_be_drawn() -> None:
+    with pytest.raises(ConfigError, match="bound 'x': at must be a finite number, got nan"):
+        Bound("x", float("nan"))
+    with pytest.raises(ConfigError, match=r"bounds of a logarithmic x axis must be > 0, got 0\.0"):
+        Chart("x", Axis(log=True), bounds=(Bound("x", 0.0),))
+    Chart("x", Axis(log=True), bounds=(Bound("y", 0.0, "y"),))
 
 
 def test_panels_hold_at_least_one_chart() -> None:

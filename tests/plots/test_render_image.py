@@ -59,6 +59,14 @@ def test_a_picture_for_a_page_has_names_of_its_own_and_the_page_s_ink() -> None:
     assert "<metadata" not in svg
 
 
+def test_dollars_and_brackets_in_names_are_no_formulas() -> None:
+    line = Curve("$x_1$ <i> &", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    other = Curve("b^2", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    svg = svg_of(Chart("cost ($)", marks=(line, other)), Palette(), "figure-1")
+    texts = [element.text for element in ET.fromstring(svg).iter(f"{SVG}text")]
+    assert {"$x_1$ <i> &", "b^2"} <= set(texts)
+
+
 def test_another_suffix_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in one of .png, .svg, .pdf, .html, got '.gif'. Name it x.png."):
         save(figures()["cdf"], tmp_path / "x.gif")

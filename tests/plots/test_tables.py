@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import re
 
+import numpy as np
 import pytest
 
 from headway.core.errors import ConfigError
@@ -33,6 +35,12 @@ def test_a_table_of_metrics_has_a_dash_where_a_run_has_no_number() -> None:
     )
     assert table.titles == ("", "a", "b")
     assert table.texts() == [["p50 TTFT", "500 ms", "2.00 s"], ["requests", "7", "–"]]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    table = Table(["a", "b", "c"], [[np.float64(0.5), Amount(np.float64(0.25), "s"), np.int64(1234)]])
+    assert table.texts() == [["0.500", "250 ms", "1,234"]]
+    assert re.findall('data-value="(.*?)"', html_of(table)) == ["0.5", "0.25", "1234.0"]
 
 
 def test_html_is_escaped_and_knows_the_bare_numbers() -> None:

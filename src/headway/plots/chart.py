@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -161,6 +162,10 @@ class Bound:
     at: float
     axis: Literal["x", "y"] = "x"
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.at):
+            raise ConfigError(f"bound {self.name!r}: at must be a finite number, got {self.at}. Leave the bound out.")
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -196,6 +201,13 @@ class Chart:
         if len(kinds) > 1:
             found = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise ConfigError(f"chart {self.title!r}: all marks must be of one kind, got {found}. Make one chart each.")
+        for name, axis in (("x", self.x), ("y", self.y)):
+            ends = [axis.low, axis.high, *(bound.at for bound in self.bounds if bound.axis == name)]
+            if axis.log and any(end is not None and end <= 0 for end in ends):
+                raise ConfigError(
+                    f"chart {self.title!r}: ends and bounds of a logarithmic {name} axis must be > 0, got "
+                    f"{', '.join(str(end) for end in ends if end is not None)}. Give it log=False."
+                )
 
 
 @dataclass(frozen=True)

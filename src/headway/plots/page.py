@@ -67,6 +67,11 @@ class Page:
             What stands above it.
         *content : str, Table, Chart or Panels
             Paragraphs, tables and figures, in this order.
+
+        Raises
+        ------
+        MissingExtra
+            For a figure, when neither plotly nor matplotlib is installed.
         """
         self._sections.append((heading, [self._piece(piece) for piece in content]))
         return self
@@ -88,13 +93,7 @@ class Page:
         return self
 
     def html(self) -> str:
-        """Return the whole page.
-
-        Raises
-        ------
-        MissingExtra
-            When there are figures and neither plotly nor matplotlib is installed.
-        """
+        """Return the whole page."""
         body = [self._header(), *(self._section(*section) for section in self._sections)]
         scripts = [self._drawing.script()] if self._drawing else []
         scripts.append(_asset("page.js"))

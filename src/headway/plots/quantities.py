@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
+
+Number = float | int | np.floating[Any] | np.integer[Any]
+"""Those of numpy are numbers too."""
 
 NOTHING = "–"
 """What stands for a number that does not exist."""
@@ -40,7 +46,7 @@ def label_of(name: str) -> str:
     return " ".join(_WORDS.get(word, word) for word in stem.split("_") if word)
 
 
-def number(value: float | int | None, digits: int = 3) -> str:
+def number(value: Number | None, digits: int = 3) -> str:
     """Write a number with so many digits that matter, never more than it has, and never cut before the point.
 
     Parameters
@@ -54,12 +60,12 @@ def number(value: float | int | None, digits: int = 3) -> str:
         return NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if isinstance(value, int) or value == 0:
+    if isinstance(value, int | np.integer) or value == 0:
         return f"{int(value):,}".replace("-", "−")
     return _significant(float(value), digits).replace("-", "−")
 
 
-def quantity(value: float | int | None, unit: str = "", digits: int = 3) -> str:
+def quantity(value: Number | None, unit: str = "", digits: int = 3) -> str:
     """Write a number with its unit, in the multiple that suits its size: 0.0123 s is ``"12.3 ms"``.
 
     Parameters
@@ -73,8 +79,8 @@ def quantity(value: float | int | None, unit: str = "", digits: int = 3) -> str:
     """
     if value is None or math.isnan(value):
         return NOTHING
-    factor, name = scale_of(abs(value), unit)
-    text = number(value if factor == 1 else value / factor, digits)
+    factor, name = scale_of(abs(float(value)), unit)
+    text = number(value if factor == 1 else float(value) / factor, digits)
     return f"{text}{name}" if name.startswith("/") else f"{text} {name}".rstrip()
 
 

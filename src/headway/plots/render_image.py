@@ -43,6 +43,7 @@ _STYLE: dict[str, Any] = {
     "grid.linewidth": 0.7, "xtick.color": "#8a8f98", "ytick.color": "#8a8f98", "xtick.labelcolor": INK,
     "ytick.labelcolor": INK, "text.color": INK, "lines.linewidth": 1.8, "lines.solid_capstyle": "round",
     "legend.frameon": False, "svg.fonttype": "none", "pdf.fonttype": 42, "figure.dpi": 100, "axes.unicode_minus": True,
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from html import escape
 from typing import Literal
 
 from headway.core.errors import ConfigError
-from headway.plots.quantities import NOTHING, label_of, quantity, scale_of, unit_of
+from headway.plots.quantities import NOTHING, Number, label_of, quantity, scale_of, unit_of
 from headway.plots.quantities import number as plain
 
 
@@ -51,7 +51,7 @@ class Amount:
         return f"{text}{name}" if name.startswith("/") else f"{text} {name}".rstrip()
 
 
-Cell = str | int | float | Amount | None
+Cell = str | Number | Amount | None
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def text_of(cell: Cell) -> str:
     """Return one cell as people read it."""
     if cell is None:
         return NOTHING
-    return plain(cell) if isinstance(cell, int | float) else str(cell)
+    return str(cell) if isinstance(cell, str | Amount) else plain(cell)
 
 
 def metrics_table(runs: Mapping[str, Mapping[str, float]], metrics: Sequence[str], caption: str = "") -> Table:
@@ -169,6 +169,6 @@ def _row(row: Sequence[Cell], aligns: Sequence[str]) -> str:
 
 def _sort_key(cell: Cell) -> str:
     value = cell.value if isinstance(cell, Amount) else cell
-    if isinstance(value, str) or value is None or math.isnan(value):
+    if isinstance(value, str) or value is None or not math.isfinite(value):
         return ""
-    return f' data-value="{value!r}"'
+    return f' data-value="{float(value)!r}"'
