@@ -28,6 +28,9 @@ COUNTERS = ("waiting", "running", "kv_used_frac", "batch_tokens", "watts")
 MAX_WORKS = 20_000
 """Works that are drawn unless told otherwise; of more, every n-th is."""
 
+WORK = "work"
+"""Name of every life line."""
+
 Event = dict[str, Any]
 
 
@@ -164,11 +167,12 @@ def _life(works: Columns, row: int, pid: int, phases: Sequence[Phase]) -> Iterat
     ends = [(name, after_s) for name, after_s in ends if np.isfinite(after_s)]
     at = [arrival, *np.maximum.accumulate([arrival, *(arrival + after_s for _, after_s in ends)]).tolist()[1:]]
     when = [stamp / 1e3 for stamp in nanoseconds(np.array(at)).tolist()]
-    yield {**shared, "ph": "b", "name": f"work {number}", "ts": when[0], "args": _facts(works, row)}
+    # All have one name: viewers pack lines of the same name into as few rows as are alive at once.
+    yield {**shared, "ph": "b", "name": WORK, "ts": when[0], "args": {WORK: number, **_facts(works, row)}}
     for (name, _), low, high in zip(ends, when, when[1:], strict=False):
         yield {**shared, "ph": "b", "name": name, "ts": low}
         yield {**shared, "ph": "e", "name": name, "ts": high}
-    yield {**shared, "ph": "e", "name": f"work {number}", "ts": when[-1]}
+    yield {**shared, "ph": "e", "name": WORK, "ts": when[-1]}
 
 
 def _facts(works: Columns, row: int) -> dict[str, Any]:
