@@ -5,7 +5,8 @@
 H100 and B200: average watts of whole vLLM runs of the ML.ENERGY leaderboard; the time of a step is the batch over the
 throughput, and prompts, whose lengths the table lacks, are taken to have 150 tokens. A100: Llama-2-70B of Splitwise,
 with the average of a run as the power of its decodes (128 tokens each) and the peak as that of its prompts, and the
-median over repeats. Even rows are fitted, odd rows test. Times are the measured ones, so that errors of prices do not get into the fit.
+median over repeats. Even rows are fitted, odd rows test. Times are the measured ones, so that errors of prices
+do not get into the fit.
 """
 
 from __future__ import annotations
