@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from headway.core.errors import ConfigError
 
@@ -53,6 +54,32 @@ class Quantiles:
             return
         bucket = math.ceil(math.log(value) * self._scale)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + times
+
+    def add_all(self, values: Iterable[float], times: int = 1) -> None:
+        """Count many numbers that are much like each other, each as often as it was seen."""
+        low = high = 0.0  # the bounds of the bucket of the number before
+        bucket = num = 0
+        for value in values:
+            if not low < value <= high:
+                self._count(bucket, num)
+                if value <= 0.0:
+                    self.add(value, times)
+                    low = high = 0.0
+                    num = 0
+                    continue
+                bucket, num = math.ceil(math.log(value) * self._scale), 0
+                high = self._ratio**bucket
+                low = high / self._ratio
+            num += times
+            self.count += times
+            self.total += value * times
+            if value > self.max:
+                self.max = value
+        self._count(bucket, num)
+
+    def _count(self, bucket: int, times: int) -> None:
+        if times:
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + times
 
     @property
     def mean(self) -> float:

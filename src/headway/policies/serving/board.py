@@ -12,7 +12,7 @@ from types import MappingProxyType
 from headway.core.actions import Action, Move, Preempt, Reject, Start
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.serving.draft import ServingDraft
-from headway.policies.serving.memory import add_blocks, num_swapped_blocks, remember, take_memory
+from headway.policies.serving.memory import num_swapped_blocks, remember, take_memory
 from headway.policies.serving.nouns import Piece, Request, RequestFinished, Step
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.survey import Growth, Survey, survey
@@ -68,7 +68,7 @@ class ServingBoard:
         found = self._find(step)
         emitted: list[RequestState] = []
         if found.whole:
-            self._run_decodes(instance, now_s)
+            self._remember_all(instance, instance.decodes.run(now_s))
             emitted += instance.decodes
         for piece in found.rest:
             state = instance.running.get(piece.request) or instance.flying.get(piece.request)
@@ -92,11 +92,16 @@ class ServingBoard:
         `more` to come.
         """
         instance = self._up[step.instance]
-        decodes, num_to_grow = instance.decodes, len(times_s) if more else len(times_s) - 1
+        decodes, last = instance.decodes, len(times_s) if more else len(times_s) - 1
         for number, now_s in enumerate(times_s):
-            self._run_decodes(instance, now_s)
-            if number < num_to_grow and decodes.short:
-                self._grow_decodes(instance)
+            full = decodes.run(now_s)
+            if full:
+                self._remember_all(instance, full)
+            if number < last:
+                short = decodes.short
+                if short:
+                    instance.kv.extend([state.blocks for state in short.values()])
+                    decodes.grown()
 
     def end(self, step: Step) -> list[RequestState]:
         """Note that a step, repeats included, is over; returns the requests that have joined the decodes by it."""
@@ -208,7 +213,7 @@ class ServingBoard:
         computed = state.computed_tokens
         self._leave(state)
         state.blocks = to.kv.allocate(to.kv.blocks_for(state.known_tokens))
-        state.kv_tokens = len(state.blocks) * to.kv.block_size
+        state.block_size = to.kv.block_size
         state.compute(computed)
         state.instance = to.id
         to.flying[state.id] = state
@@ -295,7 +300,7 @@ class ServingBoard:
             if len(short) + sum(count for _, count in found.growth) > num_free:
                 return False
             for state, count in found.growth:
-                add_blocks(instance, state, count)
+                state.blocks += instance.kv.allocate(count)
         self.grown = found.growth
         if short:
             self.grown = [*((state, 1) for state in short.values()), *found.growth]
@@ -303,15 +308,12 @@ class ServingBoard:
         return True
 
     def _grow_decodes(self, instance: InstanceState) -> None:
-        short, block_size = instance.decodes.short, instance.kv.block_size
-        for state, block in zip(short.values(), instance.kv.allocate(len(short)), strict=True):
-            state.blocks.append(block)
-            state.kv_tokens += block_size
-        instance.decodes.grown(short)
+        instance.kv.extend([state.blocks for state in instance.decodes.short.values()])
+        instance.decodes.grown()
 
-    def _run_decodes(self, instance: InstanceState, now_s: Seconds) -> None:
-        for full in instance.decodes.run(now_s).values():
-            remember(instance, full)
+    def _remember_all(self, instance: InstanceState, states: Mapping[Id, RequestState]) -> None:
+        for state in states.values():
+            remember(instance, state)
 
     def _compute(self, instance: InstanceState, state: RequestState, piece: Piece) -> bool:
         """Note what a piece computed; says whether a token follows."""

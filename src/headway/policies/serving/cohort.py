@@ -20,7 +20,10 @@ class Member(Protocol):
     id: Id
     one: Piece
     grows_at: int
-    kv_tokens: int
+
+    @property
+    def kv_tokens(self) -> int:
+        """How many tokens its blocks have room for."""
 
     @property
     def known_tokens(self) -> int:
@@ -116,20 +119,19 @@ class Cohort(Generic[S]):
         self.fresh.pop(state.id, None)
         self.context_tokens -= state.computed_tokens
         self._pieces = None
-        _forget(self._due, state.grows_at, state.id)
-        full = self.clock + self.block_size - state.computed_tokens % self.block_size
-        _forget(self._full, full, state.id)
+        at = state.grows_at
+        if at < self.clock:  # its bucket has moved on with the clock, a block at a time
+            at = self.clock + (at - self.clock) % self.block_size
+        if not _forget(self._due, at, state.id):
+            _forget(self._due, at + self.block_size, state.id)
+        if self._full:
+            full = self.clock + self.block_size - state.computed_tokens % self.block_size
+            _forget(self._full, full, state.id)
         state.exit()
 
-    def grown(self, states: dict[Id, S]) -> None:
-        """Note that these, who were short, have their block."""
-        del self._due[self.clock]
-        later = self.clock + self.block_size
-        for state in states.values():
-            state.grows_at = later
-        after = self._due.setdefault(later, states)
-        if after is not states:
-            after.update(states)
+    def grown(self) -> None:
+        """Note that those who were short have their block."""
+        _move_on(self._due, self.clock, self.block_size)
 
     def run(self, now_s: Seconds) -> dict[Id, S]:
         """Note one step of all members; returns those that have filled a block and want it remembered."""
@@ -138,13 +140,7 @@ class Cohort(Generic[S]):
         self.context_tokens += len(self.members)
         if self.fresh:
             self.fresh.clear()
-        full = self._full.pop(self.clock, None)
-        if full is None:
-            return _NOBODY
-        after = self._full.setdefault(self.clock + self.block_size, full)
-        if after is not full:
-            after.update(full)
-        return full
+        return _move_on(self._full, self.clock, self.block_size) if self._full else _NOBODY
 
     def _expect(self, state: S) -> None:
         """Work out before which step it needs a block."""
@@ -155,7 +151,21 @@ class Cohort(Generic[S]):
 _NOBODY: dict[Id, Any] = {}
 
 
-def _forget(buckets: dict[int, dict[Id, S]], at: int, id: Id) -> None:
+def _forget(buckets: dict[int, dict[Id, S]], at: int, id: Id) -> bool:
     bucket = buckets.get(at)
-    if bucket is not None and bucket.pop(id, None) is not None and not bucket:
+    if bucket is None or bucket.pop(id, None) is None:
+        return False
+    if not bucket:
         del buckets[at]
+    return True
+
+
+def _move_on(buckets: dict[int, dict[Id, S]], at: int, by: int) -> dict[Id, S]:
+    """Let those of a bucket wait for the clock to have moved on; returns them."""
+    bucket = buckets.pop(at, None)
+    if bucket is None:
+        return _NOBODY
+    later = buckets.setdefault(at + by, bucket)
+    if later is not bucket:
+        later.update(bucket)
+    return bucket

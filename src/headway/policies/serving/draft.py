@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -32,7 +31,7 @@ class InstanceDraft:
         self.actions: list[Action] = []
         self.preempted: set[Id] = set()
         self.started: dict[Id, int] = {}
-        self._released: Counter[int] = Counter()  # holders that drafted preemptions take from each block
+        self._released: dict[int, int] = {}  # holders that drafted preemptions take from each block
         self._kept: set[int] = set()  # held blocks that drafted starts share
 
     def extend(self, state: RequestState, tokens: int) -> bool:
@@ -54,8 +53,8 @@ class InstanceDraft:
         """Draft that a running request gives back its memory and waits again, in front."""
         num_holders = self.instance.kv.num_holders
         for block in state.blocks:
-            self._released[block] += 1
-            if self._released[block] == num_holders(block) and block not in self._kept:
+            released = self._released[block] = self._released.get(block, 0) + 1
+            if released == num_holders(block) and block not in self._kept:
                 self.free_blocks += 1
         self.num_running -= 1
         self.preempted.add(state.id)
@@ -101,7 +100,7 @@ class InstanceDraft:
         """Count the leading blocks of a prefix that somebody holds; what follows one that may vanish may vanish too."""
         num_holders, released = self.instance.kv.num_holders, self._released
         for index, block in enumerate(found):
-            if num_holders(block) <= released[block]:
+            if num_holders(block) <= released.get(block, 0):
                 return index
         return len(found)
 

@@ -7,7 +7,7 @@ same books, so a policy meets the same memory in both. Executors write, policies
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from headway.core.errors import ConfigError
 from headway.core.nouns import Id, Seconds
@@ -103,13 +103,27 @@ class BlockPool:
         """
         if count > self.num_free:
             raise MemoryError(f"KV pool: {count} blocks asked for, {self.num_free} free")
-        if count == 1 and self._blank:
-            return [self._blank.pop()]
         num_blank = min(count, len(self._blank))
         taken = self._blank[: -num_blank - 1 : -1]
         del self._blank[len(self._blank) - num_blank :]
         taken += [self._forget_oldest() for _ in range(count - num_blank)]
         return taken
+
+    def extend(self, holdings: Collection[list[int]]) -> None:
+        """Add one free block to each of these lists of blocks.
+
+        Raises
+        ------
+        MemoryError
+            When fewer are free; nothing is taken then.
+        """
+        blank = self._blank
+        if len(holdings) <= len(blank):
+            for blocks in holdings:
+                blocks.append(blank.pop())
+            return
+        for blocks, block in zip(holdings, self.allocate(len(holdings)), strict=True):
+            blocks.append(block)
 
     def release(self, blocks: Sequence[int]) -> None:
         """Count one holder less for each block. The last is forgotten first: prefixes are found from the front."""

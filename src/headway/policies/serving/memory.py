@@ -14,7 +14,7 @@ def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bo
         return False
     kv.hold(found)
     state.blocks = found + kv.allocate(count)
-    state.kv_tokens = len(state.blocks) * kv.block_size
+    state.block_size = kv.block_size
     state.remembered = len(found)
     num_found = len(found) * kv.block_size
     state.compute(max(num_found, state.swapped_tokens))
@@ -24,12 +24,6 @@ def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bo
     if not state.num_preempted:  # what it finds later may be its own
         state.cached_tokens = num_found
     return True
-
-
-def add_blocks(instance: InstanceState, state: RequestState, count: int) -> None:
-    """Give a running request `count` more blocks, which are free."""
-    state.blocks += instance.kv.allocate(count)
-    state.kv_tokens += count * instance.kv.block_size
 
 
 def remember(instance: InstanceState, state: RequestState) -> None:

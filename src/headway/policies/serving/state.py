@@ -28,8 +28,6 @@ class RequestState:
     ----------
     request : Request
         What is known of it.
-    kv_tokens : int
-        How many tokens the blocks it holds have room for.
     blocks : list of int
         The blocks it holds, in order.
     hashes : list of int
@@ -47,8 +45,8 @@ class RequestState:
     """
 
     __slots__ = (
-        "_cohort", "_computed", "_known", "_last_s", "blocks", "cached_tokens", "first_step_s", "first_token_s",
-        "grows_at", "hashes", "hashing", "id", "instance", "kv_tokens", "later_hashes", "layers_done",
+        "_cohort", "_computed", "_known", "_last_s", "block_size", "blocks", "cached_tokens", "first_step_s", "first_token_s",
+        "grows_at", "hashes", "hashing", "id", "instance", "later_hashes", "layers_done",
         "layers_tokens", "num_preempted", "one", "remembered", "request", "swapped_tokens", "turn",
     )  # fmt: skip
 
@@ -59,7 +57,6 @@ class RequestState:
         self._known = request.prompt_tokens
         self._computed = 0
         self._last_s: Seconds = request.arrival_s
-        self.kv_tokens = 0
         self.cached_tokens = 0
         self.layers_done = 0
         self.layers_tokens = 0
@@ -68,6 +65,7 @@ class RequestState:
         self.remembered = 0  # full blocks already findable by hash
         self.grows_at = 0  # the cohort's clock at which it needs another block
         self.turn = 0  # in which order requests were started
+        self.block_size = 0
         self.blocks: list[int] = []
         self.hashes = list(request.hashes)
         self.hashing = True  # whether blocks that fill up may have a hash
@@ -96,6 +94,11 @@ class RequestState:
     def last_token_s(self) -> Seconds:
         """When it was given its latest token; its arrival before the first."""
         return max(self._last_s, self._cohort.last_s)
+
+    @property
+    def kv_tokens(self) -> int:
+        """How many tokens the blocks it holds have room for."""
+        return len(self.blocks) * self.block_size
 
     @property
     def left_tokens(self) -> int:
@@ -142,7 +145,7 @@ class RequestState:
     def forget(self, computed_tokens: int = 0) -> None:
         """Note that no more than `computed_tokens` of its tokens are in memory, in which it holds no blocks."""
         self._computed = computed_tokens
-        self.blocks, self.kv_tokens, self.remembered = [], 0, 0
+        self.blocks, self.remembered = [], 0
         self.layers_done = self.layers_tokens = 0
 
 

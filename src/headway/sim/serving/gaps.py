@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import sub
 
 from headway.core.nouns import Seconds
 from headway.core.quantiles import Quantiles
@@ -28,13 +29,14 @@ class TokenGaps:
 
     def all(self, decodes: Cohort[RequestState], times_s: Sequence[Seconds]) -> None:
         """Note that all decodes are given a token at each of these times; called before they are."""
-        add, num, before_s = self.itl_s.add, len(decodes), decodes.last_s
+        num, before_s = len(decodes), decodes.last_s
         if decodes.fresh:
+            add = self.itl_s.add
             for state in decodes.fresh.values():
                 add(times_s[0] - state.last_token_s)
             if len(decodes.fresh) < num:
                 add(times_s[0] - before_s, num - len(decodes.fresh))
-            before_s, times_s = times_s[0], times_s[1:]
-        for now_s in times_s:
-            add(now_s - before_s, num)
-            before_s = now_s
+        else:
+            self.itl_s.add(times_s[0] - before_s, num)
+        if len(times_s) > 1:
+            self.itl_s.add_all(map(sub, times_s[1:], times_s), num)
