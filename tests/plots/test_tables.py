@@ -43,6 +43,11 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert re.findall('data-value="(.*?)"', html_of(table)) == ["0.5", "0.25", "1234.0"]
 
 
+def test_a_table_without_titles_has_no_header() -> None:
+    assert "<thead>" not in html_of(Table(["", ""], [["a", 1]]))
+    assert "<thead>" in html_of(Table(["", "x"], [["a", 1]]))
+
+
 def test_html_is_escaped_and_knows_the_bare_numbers() -> None:
     html = html_of(Table(["<name>"], [["<b>x</b>"], [Amount(0.5, "s")], [math.nan]], caption="a & b"))
     assert "<b>" not in html

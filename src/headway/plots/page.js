@@ -1,7 +1,7 @@
 "use strict";
 // Sorting: a click on a header sorts by it, another one turns the order round. Cells without a number go last.
 for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells];
+  const heads = table.tHead ? [...table.tHead.rows[0].cells] : [];
   heads.forEach((head, place) => {
     const button = document.createElement("button");
     button.type = "button";

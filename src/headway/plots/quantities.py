@@ -21,7 +21,7 @@ _ENDINGS = {
 
 _WORDS = {
     "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "kv": "KV", "slo": "SLO", "jct": "JCT",
-    "watts": "power",
+    "watts": "power", "mtok": "Mtok",
 }  # fmt: skip
 
 _SCALES: dict[str, tuple[tuple[float, str], ...]] = {
@@ -42,7 +42,9 @@ def unit_of(name: str) -> str:
 def label_of(name: str) -> str:
     """Return a metric's name as words without its unit, ``"p99 TTFT"`` for ``"p99_ttft_s"``."""
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
-    stem = name.removesuffix(ending).removeprefix("num_")
+    # What it costs and what it costs per piece are two metrics; a rate needs no word beside its unit.
+    kept = ending.removeprefix("_usd").removeprefix("_j") if "_per_" in ending[1:] else ""
+    stem = name.removesuffix(ending).removeprefix("num_") + kept
     return " ".join(_WORDS.get(word, word) for word in stem.split("_") if word)
 
 

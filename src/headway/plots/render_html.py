@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -173,7 +173,7 @@ def _height(charts: tuple[Chart, ...]) -> int:
 def _axes(chart: Chart, row: int, num_rows: int, *, share_x: bool) -> dict[str, Any]:
     suffix = str(row + 1) if row else ""
     last = row == num_rows - 1
-    x, y = _axis(chart.x), _axis(chart.y)
+    x, y = _axis(chart.x, _decades(chart, "x")), _axis(chart.y, _decades(chart, "y"))
     x |= {"anchor": f"y{suffix}"}
     if num_rows > 1:
         # The top panel first; a strip above each is left for its title.
@@ -195,7 +195,7 @@ def _axes(chart: Chart, row: int, num_rows: int, *, share_x: bool) -> dict[str, 
     return {f"xaxis{suffix}": x, f"yaxis{suffix}": y | {"anchor": f"x{suffix}"}}
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def _axis(axis: Axis, decades: float) -> dict[str, Any]:
     out: dict[str, Any] = {
         "title": {"text": escape(axis.title), "standoff": 8},
         "automargin": True,
@@ -204,7 +204,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "separatethousands": True,
     }
     if axis.log:
-        out["type"] = "log"
+        # From two decades on, numbers between the powers of ten would only crowd the axis.
+        out |= {"type": "log", "dtick": 1 if decades >= 2 else "D2"}
     if axis.unit == "%":
         out["tickformat"] = ".3~%"
     if axis.low is not None and axis.high is not None:
@@ -215,6 +216,14 @@ def _axis(axis: Axis) -> dict[str, Any]:
         # Both: the axis reaches this end, and goes no further.
         out["autorangeoptions"] = fixed | {"include": list(fixed.values())}
     return out
+
+
+def _decades(chart: Chart, name: Literal["x", "y"]) -> float:
+    """Return how many powers of ten the curves span along an axis."""
+    columns = [mark.x if name == "x" else mark.y for mark in chart.marks if isinstance(mark, Curve)]
+    values = np.concatenate([*columns, np.empty(0)])
+    values = values[np.isfinite(values) & (values > 0)]
+    return math.log10(values.max() / values.min()) if len(values) else 0.0
 
 
 def _shapes(chart: Chart, row: int) -> Iterator[dict[str, Any]]:

@@ -148,15 +148,14 @@ def html_of(table: Table) -> str:
     """Return the table as HTML, with what a script needs to sort it: the bare number behind every cell."""
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     aligns = table.aligns
-    head = "".join(
+    heads = (
         f'<th scope="col" class="{align}">{escape(title)}</th>'
         for title, align in zip(table.titles, aligns, strict=True)
     )
+    # Without any title there is nothing to sort by.
+    head = f"<thead><tr>{''.join(heads)}</tr></thead>" if any(table.titles) else ""
     body = "".join(f"<tr>{_row(row, aligns)}</tr>" for row in table.rows)
-    return (
-        f'<div class="scroll"><table class="sortable">{caption}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return f'<div class="scroll"><table class="sortable">{caption}{head}<tbody>{body}</tbody></table></div>'
 
 
 def _row(row: Sequence[Cell], aligns: Sequence[str]) -> str:

@@ -26,6 +26,14 @@ def test_a_time_that_explodes_is_drawn_on_a_logarithmic_axis() -> None:
     assert not against_load("p99_ttft_s", {"a": {"load": load, "value": np.array([0.0, 50.0])}}).y.log
 
 
+def test_a_band_that_reaches_below_zero_ends_on_a_logarithmic_axis() -> None:
+    columns = {"load": np.array([1.0, 2.0]), "value": np.array([0.1, 50.0]), "low": np.array([-1.0, 40.0])}
+    (curve,) = against_load("p99_ttft_s", {"a": columns | {"high": np.array([1.2, 60.0])}}).marks
+    assert isinstance(curve, Curve)
+    assert curve.low is not None
+    assert curve.low.tolist() == [0.05, 40.0]
+
+
 def test_without_intervals_there_is_no_band() -> None:
     chart = against_load("p99_ttft_s", {"a": {"load": np.array([1.0]), "value": np.array([np.nan])}})
     assert all(mark.low is None for mark in chart.marks if isinstance(mark, Curve))

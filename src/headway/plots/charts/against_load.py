@@ -45,6 +45,8 @@ def against_load(
     curves = tuple(_curve(name, columns) for name, columns in sweeps.items())
     unit = unit_of(metric)
     y = Axis(label_of(metric), unit, log=_is_steep(curves, unit) if log is None else log)
+    if y.log:
+        curves = _above_ground(curves)
     if unit == "%":
         y = replace(y, low=0.0, high=1.02)  # a line at 100% is not cut in half
     elif not y.log:
@@ -57,6 +59,16 @@ def _curve(name: str, columns: Columns) -> Curve:
     order = np.argsort(columns["load"], kind="stable")
     low, high = (columns[end][order] if end in columns else None for end in ("low", "high"))
     return Curve(name, columns["load"][order], columns["value"][order], low=low, high=high, marked=True)
+
+
+def _above_ground(curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+    """Return curves for a logarithmic axis, where bands that reach below 0 end a little below the smallest value."""
+    values = np.concatenate([*(curve.y for curve in curves), np.empty(0)])
+    ground = values[values > 0].min(initial=np.inf) / 2
+    return tuple(
+        curve if curve.low is None else replace(curve, low=np.maximum(curve.low, np.minimum(ground, curve.y)))
+        for curve in curves
+    )
 
 
 def _is_steep(curves: Sequence[Curve], unit: str) -> bool:

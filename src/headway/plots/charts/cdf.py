@@ -94,7 +94,7 @@ def _curve(name: str, ordered: Floats) -> Curve:
 
 def _scale(values: Floats, unit: str) -> tuple[float, str]:
     # Shares stay shares: their axis writes the percent signs.
-    return (1.0, unit) if unit == "%" or not len(values) else scale_of(float(np.quantile(values, 0.9)), unit)
+    return (1.0, unit) if unit == "%" or not len(values) else scale_of(float(np.quantile(values, 0.99)), unit)
 
 
 def _is_wide(values: Floats) -> bool:
