@@ -19,7 +19,7 @@ import numpy as np
 
 from headway.traces import reshape
 from headway.traces.generate.arrivals import Gamma, Markov, Poisson, Process
-from headway.traces.generate.lengths import Quantiles, whole
+from headway.traces.generate.lengths import correlated, whole
 from headway.traces.readers.door import read_requests
 from headway.traces.table import Floats, Ints, Labels, Prefixes, RequestTable
 from headway.traces.writers import write_requests
@@ -41,10 +41,15 @@ def main() -> None:
     if folder is not None:
         fit(folder)
         return
-    for name, entry in tomllib.loads((FOLDER / "statistics.toml").read_text(encoding="utf-8")).items():
+    for name, entry in read_statistics().items():
         path = FOLDER / entry["file"]
         write_requests(draw(name, entry["numbers"]), path)
         print(f"{name:22s} {entry['file']:32s} {path.stat().st_size / 1024:6.1f} KiB")
+
+
+def read_statistics() -> dict[str, Any]:
+    """Return what the traces are drawn from, by name."""
+    return tomllib.loads((FOLDER / "statistics.toml").read_text(encoding="utf-8"))
 
 
 def draw(name: str, numbers: Numbers) -> RequestTable:
@@ -53,13 +58,7 @@ def draw(name: str, numbers: Numbers) -> RequestTable:
     lengths_rng, times_rng, prefix_rng = np.random.default_rng([SEED, seed]).spawn(3)
     if "calls" in numbers:
         return draw_sessions(numbers, lengths_rng)
-    model = Quantiles(
-        prompt=tuple(numbers["prompt"]),
-        output=tuple(numbers["output"]),
-        levels=LEVELS,
-        correlation=numbers["correlation"],
-    )
-    prompt, output = model.draw(numbers["num"], lengths_rng)
+    prompt, output = draw_lengths(numbers, lengths_rng)
     table = RequestTable(np.zeros(len(prompt)), prompt, output)
     if "rate_per_s" in numbers:
         table = reshape.arriving(table, process(numbers), times_rng)
@@ -68,6 +67,16 @@ def draw(name: str, numbers: Numbers) -> RequestTable:
     if "continue_frac" in numbers:
         table = with_conversations(table, numbers, prefix_rng)
     return table
+
+
+def draw_lengths(numbers: Numbers, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Draw both lengths so that their quantiles are the wanted ones, evenly spread, however few requests there are."""
+    normal = correlated(numbers["num"], numbers["correlation"], rng)
+    shares = (np.argsort(np.argsort(normal, axis=1), axis=1) + 0.5) / numbers["num"]
+    prompt, output = (
+        np.interp(share, LEVELS, numbers[n]) for n, share in zip(("prompt", "output"), shares, strict=True)
+    )
+    return whole(prompt), whole(output)
 
 
 def process(numbers: Numbers) -> Process:
@@ -151,7 +160,7 @@ def fit(folder: Path) -> None:
     """Print the statistics of each recorded trace, as TOML."""
     fits: dict[str, tuple[str, Callable[[RequestTable], Numbers]]] = {
         "azure-code": ("llm/azure2023_code.csv.gz", lambda t: {**lengths(t), **storms(t, (0.5, 40.0))}),
-        "azure-conv": ("llm/azure2023_conv.csv.gz", lambda t: {**lengths(t), **storms(t, (45.0, 65.0))}),
+        "azure-conv": ("llm/azure2023_conv.csv.gz", lambda t: {**lengths(t), **storms(t, (290.0, 345.0), 60.0)}),
         "mooncake-conv": ("llm/mooncake_conversation.jsonl.gz", lambda t: {**lengths(t), "rate_per_s": t.rate_per_s}),
         "sharegpt": ("llm/lengths_sharegpt.csv.gz", lengths),
         "arxiv-summarization": ("llm/lengths_arxiv_summarization.csv.gz", lengths),

@@ -186,10 +186,7 @@ def _num_seen(prefixes: Prefixes, first: Ints) -> Ints:
 
 def _chains(table: RequestTable) -> Chains:
     assert table.after is not None
-    roots = np.where(table.after >= 0, table.after, np.arange(len(table)))
-    while not np.array_equal(roots, roots[roots]):
-        roots = roots[roots]
-    calls = np.bincount(roots)
+    calls = np.bincount(table.roots())
     follows: npt.NDArray[np.bool_] = table.after >= 0
     gaps = spread(table.gap_s[follows]) if table.gap_s is not None else None
     return Chains(num_chains=int((calls > 0).sum()), calls=_known(spread(calls[calls > 0])), gap_s=gaps)

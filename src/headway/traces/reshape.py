@@ -151,23 +151,12 @@ def with_lengths(table: RequestTable, prompt: Ints, output: Ints) -> RequestTabl
 
 def arriving(table: RequestTable, process: Process, rng: np.random.Generator) -> RequestTable:
     """Let requests arrive by a process; those that follow others move along with the first of their chain."""
-    roots, lags = _roots(table)
+    roots = table.roots()
+    lags_s = table.arrival_s - table.arrival_s[roots]  # how much later than its chain began each was recorded
     is_root = roots == np.arange(len(table))
     times = np.zeros(len(table))
     times[is_root] = process.draw(int(is_root.sum()), rng)
-    arrival_s = times[roots] + lags
-    return _ordered(table, arrival_s)
-
-
-def _roots(table: RequestTable) -> tuple[Ints, Floats]:
-    """Return the row with which each request's chain began, and how much later than that it was recorded."""
-    roots = np.arange(len(table))
-    if table.after is not None:
-        links = np.where(table.after >= 0, table.after, roots)
-        while not np.array_equal(links, links[links]):  # each round doubles how far a link reaches
-            links = links[links]
-        roots = links
-    return roots, table.arrival_s - table.arrival_s[roots]
+    return _ordered(table, times[roots] + lags_s)
 
 
 def _ordered(table: RequestTable, arrival_s: Floats) -> RequestTable:

@@ -160,6 +160,16 @@ class RequestTable:
         """Mean arrivals per second; 0 when all arrive at once."""
         return (len(self) - 1) / self.duration_s if self.duration_s > 0 else 0.0
 
+    def roots(self) -> Ints:
+        """Return the row with which each request's chain began; that of a request that waits for nobody is its own."""
+        rows = np.arange(len(self))
+        if self.after is None:
+            return rows
+        links = np.where(self.after >= 0, self.after, rows)
+        while not np.array_equal(links, links[links]):  # each round doubles how far a link reaches
+            links = links[links]
+        return links
+
     def label(self, name: str, index: int, default: str = "") -> str:
         """Return the label of one request, or `default` when the trace has no such column."""
         column = self.labels.get(name)

@@ -12,7 +12,7 @@ from headway.traces.table import Floats, Ints, Labels, Prefixes, RequestTable
 RUN_ROWS = 100
 """Rows that are drawn together, so that bursts stay bursts."""
 POPULAR_FRAC = 0.01
-"""A block in the prompts of at least this share of the requests, such as a system prompt, stays itself in a copy."""
+"""A block that at least this share of the requests (or chains of them) have, such as a system prompt, stays itself."""
 
 
 def extend(table: RequestTable, num: int, rng: np.random.Generator) -> RequestTable:
@@ -69,7 +69,7 @@ def _repeated(table: RequestTable, num: int) -> RequestTable:
         after = np.where(after >= 0, after + copies * len(table), -1)
     prefixes = longer.prefixes
     if prefixes is not None and table.prefixes is not None:
-        prefixes = _own_blocks(table.prefixes, prefixes, copies)
+        prefixes = _own_blocks(table, table.prefixes, prefixes, copies)
     labels = longer.labels
     if "session" in labels:
         labels = {**labels, "session": _own_sessions(labels["session"], copies)}
@@ -91,10 +91,13 @@ def _at(table: RequestTable, rows: Ints, arrival_s: Floats) -> RequestTable:
     )
 
 
-def _own_blocks(recorded: Prefixes, longer: Prefixes, copies: Ints) -> Prefixes:
+def _own_blocks(table: RequestTable, recorded: Prefixes, longer: Prefixes, copies: Ints) -> Prefixes:
     """Give the blocks of each copy ids of their own, except for popular ones."""
-    known, codes, counts = np.unique(recorded.values, return_inverse=True, return_counts=True)
-    is_popular = counts >= max(2, POPULAR_FRAC * len(recorded))
+    known, codes = np.unique(recorded.values, return_inverse=True)
+    roots = table.roots()
+    pairs = np.unique(codes * len(table) + np.repeat(roots, np.diff(recorded.offsets)))
+    num_chains = np.bincount(pairs // len(table), minlength=len(known))  # in how many chains each block is
+    is_popular = num_chains >= max(2, POPULAR_FRAC * len(np.unique(roots)))
     lengths = np.diff(longer.offsets)
     codes = np.tile(codes, int(copies[-1]) + 1)[: len(longer.values)]
     own = np.where(is_popular[codes], 0, np.repeat(copies, lengths))
