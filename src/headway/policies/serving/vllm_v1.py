@@ -35,8 +35,8 @@ class VllmV1:
 
     Notes
     -----
-    Source: no paper. The vLLM project's description of its V1 engine (2025) and of its scheduler's settings, told in our
-    own words; memory in blocks and recomputation are those of Kwon et al., SOSP 2023, arXiv 2309.06180.
+    Source: no paper. The vLLM project's description of its V1 engine (2025) and of its scheduler's settings, told in
+    our own words; memory in blocks and recomputation are those of Kwon et al., SOSP 2023, arXiv 2309.06180.
 
     As described: requests that run come before those that wait, both first come first served; prompts are cut to the
     budget; the latest request is preempted when memory is short, loses all of it and waits in front; after a preemption
@@ -66,8 +66,8 @@ class VllmV1:
             raise ConfigError(f"serving/vllm-v1: max_seqs must be >= 1, got {max_seqs}. Try 256, the default.")
         if max_batched_tokens < max_seqs:
             raise ConfigError(
-                f"serving/vllm-v1: max_batched_tokens must be >= max_seqs = {max_seqs}, for every request that runs has "
-                f"a token in every step, got {max_batched_tokens}. Try 8192, the default."
+                f"serving/vllm-v1: max_batched_tokens must be >= max_seqs = {max_seqs}, for every request that runs "
+                f"has a token in every step, got {max_batched_tokens}. Try 8192, the default."
             )
         self.max_batched_tokens = max_batched_tokens
         self.max_seqs = max_seqs
@@ -85,7 +85,7 @@ class VllmV1:
             budget -= self._go_on(chunks, instance, draft, budget)
         if instance.waiting and not draft.preempted:
             self._admit(chunks, instance, draft, budget)
-        if draft.preempted and chunks:  # a prompt may have taken the memory of requests that came after it
+        if draft.preempted:  # a prompt may have taken the memory of requests that came after it
             decodes = tuple([piece for piece in decodes if piece.request not in draft.preempted])
             chunks = [piece for piece in chunks if piece.request not in draft.preempted]
         if chunks:
