@@ -37,12 +37,15 @@ class TraceHeader(msgspec.Struct, frozen=True, kw_only=True):
         Who decided.
     seed : int
         The run's seed.
+    facts : dict of str to str or int
+        What an engine says about itself, for those who make a model of it from the recording.
     """
 
     headway_trace: int = VERSION
     family: str = ""
     policy: str = ""
     seed: int = 0
+    facts: dict[str, str | int] = {}
 
 
 class TraceSink(Protocol):

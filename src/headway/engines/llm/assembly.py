@@ -127,9 +127,24 @@ class Assembly:
     def _kv_tokens(self) -> int:
         return self._pool.num_blocks * self._pool.block_size
 
+    @property
+    def _about(self) -> dict[str, str | int]:
+        facts, config = self._facts, self._config
+        return {
+            "model": facts.name,
+            "dtype": facts.dtype,
+            "device": facts.device,
+            "kernels": facts.kernels,
+            "quantize": facts.quantize,
+            "num_layers": facts.num_layers,
+            "num_blocks": self._pool.num_blocks,
+            "block_size": self._pool.block_size,
+            "max_seqs": config.max_seqs,
+        }
+
     def _session(self, board: ServingBoard) -> Session[ServingBoard]:
         config = self._config
-        header = TraceHeader(family="serving", policy=config.policy, seed=config.seed)
+        header = TraceHeader(family="serving", policy=config.policy, seed=config.seed, facts=self._about)
         return Session(
             self.policy,
             board,
