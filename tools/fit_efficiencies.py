@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from scipy.optimize import least_squares
 
+from fit_run import fit_run
 from headway.sim.serving.cost.efficiency import FITS
 from headway.sim.serving.cost.experts import Coverage
 from headway.sim.serving.cost.hardware import FLOAT_BYTES, Accelerator, accelerator_facts
@@ -34,10 +35,12 @@ MEASURED = {"a100-80gb-sxm": "a100", "h100-sxm": "h100"}
 """Accelerators with measurements, and how the files call them."""
 BORROWED = {
     "a100-40gb-sxm": "a100-80gb-sxm", "a40": "a100-80gb-sxm", "a10": "a100-80gb-sxm", "l4": "a100-80gb-sxm",
-    "l40s": "a100-80gb-sxm", "rtx-4090": "a100-80gb-sxm", "rtx-pro-6000": "a100-80gb-sxm", "h200-sxm": "h100-sxm",
-    "b200-sxm": "h100-sxm", "mi300x": "h100-sxm",
+    "l40s": "a100-80gb-sxm", "h200-sxm": "h100-sxm", "b200-sxm": "h100-sxm", "mi300x": "h100-sxm",
+    "rtx-4090": "a100-80gb-sxm", "rtx-pro-6000": "a100-80gb-sxm",
 }  # fmt: skip
 """Who has none, and whose fits they borrow: of the nearest kin among those measured."""
+RUNS = {"rtx-4090": "vllm_run_rtx4090_llama-3.1-8b", "rtx-pro-6000": "vllm_run_rtxpro6000_llama-3.1-8b"}
+"""Borrowers whose products and decode attention are fitted to a run of a server: a name of three files."""
 TYPES = {"bfloat16": "bf16", "fp8": "fp8"}
 HEAD_DIM = 128
 UNGATED = {(2688, 1856), (4096, 2688)}
@@ -226,8 +229,11 @@ def toml_of(fitted: dict[str, list[tuple[str, Row]]]) -> str:
         "# Shares of the peaks that kernels reach, fitted to measured times; written by tools/fit_efficiencies.py.",
         "# Fits: even rows of aiconfigurator's kernel tables (vLLM 0.14 on A100 and H100 SXM; NCCL 2.27 and 2.29) and",
         "# of Vidur's profiles (elementwise operators, transfers). Experts of 8 bits are those scaled by blocks.",
-        "# `errors` are relative, on the odd rows: median, 90th percentile, number of rows.",
+        "# `errors` are relative, on the odd rows: median, 90th percentile, number of rows. RTX 4090 and RTX PRO 6000: one run",
+        "# of vLLM 0.19 each (tools/fit_run.py); their errors are of the seconds of its second half, the first was fitted.",
     ]
+    for name, lender in BORROWED.items():
+        lines += ["", f"[{name}]", f'borrow = "{lender}"']
     for name, operators in fitted.items():
         for operator, result in operators:
             lines += ["", f"[{name}.{operator}]", *(f"{key} = {value:.4g}" for key, value in result["fit"].items())]
@@ -235,8 +241,6 @@ def toml_of(fitted: dict[str, list[tuple[str, Row]]]) -> str:
         for operator, result in operators:
             e = result["errors"]
             lines.append(f'"{operator}" = {{ median = {e["median"]:.3f}, p90 = {e["p90"]:.3f}, rows = {e["rows"]} }}')
-    for name, lender in BORROWED.items():
-        lines += ["", f"[{name}]", f'borrow = "{lender}"']
     return "\n".join(lines) + "\n"
 
 
@@ -248,9 +252,11 @@ def main() -> None:
     options = parser.parse_args()
     fitted: dict[str, list[tuple[str, Row]]] = {}
     for name in MEASURED:
-        fitted[name] = []
-        for operator, result in fits_of(name, options.data):
-            fitted[name].append((operator, result))
+        fitted[name] = list(fits_of(name, options.data))
+    for name, run in RUNS.items():
+        fitted[name] = list(fit_run(options.data / run, "llama-3.1-8b", name))
+    for name, operators in fitted.items():
+        for operator, result in operators:
             e, found = result["errors"], "  ".join(f"{key} {value:.3g}" for key, value in result["fit"].items())
             print(
                 f"{name:14} {operator:17} median {e['median']:6.1%}  p90 {e['p90']:6.1%}  rows {e['rows']:5}  {found}"

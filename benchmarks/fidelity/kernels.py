@@ -133,9 +133,8 @@ def token_gaps(table: Path) -> Iterator[tuple[str, Pairs]]:
         except HeadwayError:  # no facts of this model here
             continue
         predicted = made.price.step_s(BatchShape(round(batch), int(batch * (PROMPT_TOKENS + output / 2))))
-        groups[f"{gpu} {'experts' if model.num_experts else 'dense'}"].append(
-            (predicted, float(row["median_itl_ms"]) / 1e3)
-        )
+        group = f"{gpu}, {'experts' if model.num_experts else 'dense'}, {'<=' if batch <= 32 else '>'} 32 requests"
+        groups[group].append((predicted, float(row["median_itl_ms"]) / 1e3))
     yield from ((f"gap between tokens, {name}", pairs) for name, pairs in sorted(groups.items()))
 
 

@@ -43,6 +43,8 @@ class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Of all types.
     borrowed_from : str
         The accelerator whose fits these are; empty when they are its own.
+    own : tuple of str
+        Fits that are the accelerator's own though others are borrowed.
     """
 
     gemm: dict[str, GemmFit] = {}
@@ -53,6 +55,7 @@ class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reduce: ReduceFit = ReduceFit()
     send: SendFit = SendFit()
     borrowed_from: str = ""
+    own: tuple[str, ...] = ()
 
     def fused(self) -> Efficiency:
         """Return the same without conversions of inputs; all products then start as those of 16 bits do."""
@@ -105,8 +108,9 @@ def efficiency(accelerator: str) -> Efficiency:
     table = read_toml(FITS)
     found: Any = table.get(accelerator, {})
     if lender := found.get("borrow", ""):
-        found = {**table[lender], **{key: value for key, value in found.items() if key != "borrow"}}
-    return _convert(FITS, accelerator, {"borrowed_from": lender, **found} if found else {}, Efficiency)
+        own = {key: value for key, value in found.items() if key not in ("borrow", "errors")}
+        found = {**table[lender], **own, "borrowed_from": lender, "own": tuple(own)}
+    return _convert(FITS, accelerator, found, Efficiency)
 
 
 @cache

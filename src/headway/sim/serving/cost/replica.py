@@ -172,7 +172,10 @@ def _check(
 
 def _notes(hardware: Accelerator, fits: Efficiency, weights: str) -> list[str]:
     notes = []
-    if fits.borrowed_from:
+    if fits.own:
+        fitted = f"fitted to one server's run: {', '.join(fits.own)}; borrowed from {fits.borrowed_from}: the rest"
+        notes.append(f"{hardware.name}: kernel efficiencies {fitted}.")
+    elif fits.borrowed_from:
         notes.append(f"{hardware.name}: uncalibrated, kernel efficiencies borrowed from {fits.borrowed_from}.")
     elif not fits.gemm:
         notes.append(f"{hardware.name}: uncalibrated, kernel efficiencies are plain guesses.")
