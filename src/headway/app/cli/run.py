@@ -108,5 +108,7 @@ def _print(result: dict[str, Any], about: str) -> None:
     studying.print_table(tables.times_table(result))
     studying.print_table(tables.facts_table(result))
     studying.print_table(tables.attainment_table(result))
+    for note in result["notes"]:
+        out().print(note, markup=False, style="dim")
     line = f"{result['duration_s']:.1f} s of virtual time in {result['wall_s']:.2f} s"
     out().print(line, markup=False, style="dim")

@@ -10,6 +10,7 @@ from msgspec import Struct
 from headway.app.studies.capacity import Capacity, Point, largest_load
 from headway.app.studies.goal import Goal, players
 from headway.app.studies.job import Job, job_of
+from headway.app.studies.pool import num_cores
 from headway.app.studies.recipe import Recipe
 from headway.app.studies.sweep import spread_over
 from headway.app.studies.trial import try_out
@@ -56,7 +57,8 @@ def look_all(
 ) -> list[Capacity]:
     """Find the largest load of every policy, in their order; points are told as they come, or with their search."""
     found: dict[int, Capacity] = {}
-    if len(todo) == 1 or num_workers == 1:
+    num_workers = num_workers or num_cores()  # a search is long enough to be worth a process
+    if not ray_address and (len(todo) == 1 or num_workers == 1):
         return [look(search, on_point) for search in todo]
     for place, capacity in spread_over(look, todo, num_workers, ray_address, num=len(todo)):
         found[place] = capacity

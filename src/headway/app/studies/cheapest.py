@@ -14,13 +14,13 @@ from headway.app.studies.floors import Demand, fewest_instances, loosest, why_to
 from headway.app.studies.goal import Goal, players
 from headway.app.studies.job import Job, job_of
 from headway.app.studies.recipe import Recipe
-from headway.app.studies.rigs import Rig, on_rig, replica_of, rigs
+from headway.app.studies.rigs import Rig, on_rig, place_on, rigs
 from headway.app.studies.sweep import spread_over
 from headway.app.studies.trial import Verdict, try_out
 from headway.app.studies.watch import bounds_in
 from headway.core.errors import ConfigError
 from headway.core.parameters import decode
-from headway.sim.serving.cost import Replica
+from headway.sim.serving.scenario import Place
 from headway.traces.spec import TraceSpec
 
 
@@ -115,6 +115,7 @@ class Ranking:
     left_out: list[Found] = field(default_factory=list)
 
 
+UNITS = {"usd_per_h": "USD/h", "accelerators": "accelerators"}
 OnFound = Callable[[Found], None]
 """Told of every option that is settled."""
 
@@ -124,7 +125,7 @@ def rank(
 ) -> Ranking:
     """Rank all that a goal allows.
 
-    Options are tried from the one that could be cheapest on; one that could not be cheaper than the best so far is not
+    Options are tried from the one that could be cheapest on; one that could not come close to the best so far is not
     tried. It takes the share of good requests to grow with the number of instances.
 
     Raises
@@ -143,7 +144,7 @@ def rank(
     tasks = _tasks(recipe, goal, options, ranking, on_found)
     for _, found in spread_over(search, tasks, num_workers, ray_address, num=len(options)):
         _settle(ranking, found, on_found)
-    ranking.found.sort(key=lambda found: (found.price, found.option.rig.num_accelerators))
+    ranking.found.sort(key=lambda found: (found.price, -(found.verdict.good_frac if found.verdict else 0.0)))
     return ranking
 
 
@@ -161,7 +162,7 @@ def search(task: Task) -> Found:
     while not passes(high):
         if high >= task.most:
             good = attempts[-1].verdict.good_frac
-            why = f"{high} instances are not enough ({good:.1%} good at most), and more would be too many or too dear"
+            why = f"{_instances(high)} cannot carry it ({good:.1%} good at most); more would be too many or too dear"
             return Found(option=option, attempts=attempts, why=why)
         low, high = high, min(2 * high, task.most)
     while high - low > 1:
@@ -173,29 +174,33 @@ def search(task: Task) -> Found:
 def _options(recipe: Recipe, goal: Goal) -> Iterator[Option | Found]:
     demand = _demand(recipe, goal)
     for rig in rigs(recipe, goal):
-        facts, why = _facts(recipe, rig, demand)
+        place, why = _facts(recipe, rig, demand)
+        usd_per_h = _usd_per_h(place) if place else math.nan
+        fewest = fewest_instances(place.replica, demand) if place and not why else 1
         for policy in players(recipe, goal):
-            price = facts.usd_per_h if goal.rank == "usd_per_h" and facts else float(rig.num_accelerators)
-            fewest = fewest_instances(facts, demand) if facts and not why else 1
             option = Option(
                 rig=rig,
                 policy=policy,
-                usd_per_h=facts.usd_per_h if facts else math.nan,
-                price=price,
+                usd_per_h=usd_per_h,
+                price=usd_per_h if goal.rank == "usd_per_h" else float(rig.num_accelerators),
                 fewest=fewest,
-                notes=facts.notes if facts else (),
+                notes=place.replica.notes if place else (),
             )
             if not why and fewest > goal.max_instances:
-                why = f"at least {fewest} instances are needed, over max_instances = {goal.max_instances}"
+                why = f"needs {_instances(fewest)} at the least, over max_instances = {goal.max_instances}"
             yield Found(option=option, why=why) if why else option
 
 
-def _facts(recipe: Recipe, rig: Rig, demand: Demand) -> tuple[Replica | None, str]:
+def _facts(recipe: Recipe, rig: Rig, demand: Demand) -> tuple[Place | None, str]:
     try:
-        facts = replica_of(recipe, rig)
+        place = place_on(recipe, rig)
     except ConfigError as error:
-        return None, str(error)
-    return facts, why_too_slow(facts, demand)
+        return None, str(error).removeprefix("replica: ").partition(" Try ")[0]
+    return place, why_too_slow(place.replica, demand)
+
+
+def _usd_per_h(place: Place) -> float:
+    return place.replica.usd_per_h if place.spec.usd_per_h is None else place.spec.usd_per_h
 
 
 def _demand(recipe: Recipe, goal: Goal) -> Demand:
@@ -210,9 +215,9 @@ def _tasks(
     """Yield the searches that are still worth it when their turn comes."""
     for option in options:
         best = min((found.price for found in ranking.found), default=math.inf)
-        most = _affordable(option, best, goal.max_instances)
+        most = _affordable(option, best * (1 + goal.within_frac), goal.max_instances)
         if most < option.fewest:
-            why = f"at least {option.fewest} instances are needed, no cheaper than the best"
+            why = f"too dear, were {_instances(option.fewest)} enough: there is one at {best:.3g} {UNITS[goal.rank]}"
             _settle(ranking, Found(option=option, why=why), on_found)
             continue
         job = job_of(recipe, option.policy, load=goal.load)
@@ -220,11 +225,15 @@ def _tasks(
         yield Task(option=option, job=job, seeds=recipe.seeds, attain_frac=goal.attain_frac, most=most)
 
 
-def _affordable(option: Option, best: float, max_instances: int) -> int:
-    """Return how many instances are cheaper than the best so far."""
-    if math.isinf(best) or option.price <= 0:
+def _affordable(option: Option, most_price: float, max_instances: int) -> int:
+    """Return how many instances cost no more than the most that is of interest."""
+    if math.isinf(most_price) or option.price <= 0:
         return max_instances
-    return min(max_instances, math.ceil(best / option.price - 1e-9) - 1)
+    return min(max_instances, math.floor(most_price / option.price + 1e-9))
+
+
+def _instances(num: int) -> str:
+    return f"{num} instance{'s' if num > 1 else ''}"
 
 
 def _with_instances(job: Job, instances: int) -> Job:

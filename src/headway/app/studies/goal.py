@@ -36,6 +36,8 @@ class Goal(Struct, frozen=True, kw_only=True):
         Who may decide; those of the recipe.
     max_instances : int
         For ``"cost"``: no more are tried, >= 1; 64.
+    within_frac : float
+        For ``"cost"``: options that are by no more than this share dearer than the best are ranked, too, >= 0; 0.25.
     rank : str
         For ``"cost"``: by ``"usd_per_h"`` or by ``"accelerators"``, how many of them.
 
@@ -55,6 +57,7 @@ class Goal(Struct, frozen=True, kw_only=True):
     pipeline_parallel: tuple[int, ...] = ()
     policies: tuple[str | dict[str, Any], ...] = ()
     max_instances: int = 64
+    within_frac: float = 0.25
     rank: Literal["usd_per_h", "accelerators"] = "usd_per_h"
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class Goal(Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"[plan]: {name} must be > 0, got {value}.")
         if not 0 < self.attain_frac <= 1:
             raise ConfigError(f"[plan]: attain_frac must be in (0, 1], got {self.attain_frac}. Try 0.9.")
+        if not self.within_frac >= 0:
+            raise ConfigError(f"[plan]: within_frac must be >= 0, got {self.within_frac}. Try 0.25.")
         if self.max_instances < 1:
             raise ConfigError(f"[plan]: max_instances must be >= 1, got {self.max_instances}. Try 64.")
 

@@ -127,7 +127,7 @@ def cost_page(recipe: Recipe, goal: Goal, ranking: Ranking, path: Path, *, comma
     page = Page(f"What carries load {goal.load:g}", about=recipe.about, facts=_facts(recipe))
     page.section("Ranking", plans.cost_table(ranking), *plans.notes_of(ranking))
     prices = {
-        f"{found.instances} x [{found.option.rig.label}], {found.option.policy.label}": Amount(
+        f"{found.instances} x {found.option.rig.label}, {found.option.policy.label}": Amount(
             (found.instances or 0) * found.option.usd_per_h
         )
         for found in ranking.found

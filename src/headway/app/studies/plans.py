@@ -14,7 +14,7 @@ from headway.app.studies.result import versions
 from headway.plots.quantities import label_of
 from headway.plots.tables import Amount, Cell, Column, Table
 
-TOLD = ("p99_ttft_s", "p99_tpot_s", "output_tokens_per_s", "utilisation_frac")
+TOLD = ("p99_ttft_s", "p99_tpot_s")
 """Numbers told of an answer in a table."""
 
 
@@ -48,15 +48,15 @@ def load_log_table(search: Search, found: Capacity) -> Table:
 
 def cost_table(ranking: Ranking) -> Table:
     """Return the options that carry the load, the cheapest first."""
-    heads = ["USD/h", "accelerators", "good", *map(label_of, TOLD)]
+    heads = ["USD/h", "good", *map(label_of, TOLD)]
     rows: list[list[Cell]] = []
     for found in ranking.found:
         verdict, instances = found.verdict, found.instances or 0
         if verdict is None:
             continue
         option = found.option
-        row: list[Cell] = [f"{instances} x [{option.rig.label}]", option.policy.label]
-        row += [Amount(instances * option.usd_per_h), instances * option.rig.num_accelerators]
+        row: list[Cell] = [f"{instances} x {option.rig.label}", option.policy.label]
+        row.append(Amount(instances * option.usd_per_h))
         row.append(Amount(verdict.good_frac, "%"))
         row += [Amount.of(name, verdict.numbers.get(name, math.nan)) for name in TOLD]
         rows.append(row)
@@ -66,7 +66,10 @@ def cost_table(ranking: Ranking) -> Table:
 
 def left_out_table(ranking: Ranking) -> Table:
     """Return the options that are not ranked, with the reasons."""
-    rows: list[list[Cell]] = [[f.option.rig.label, f.option.policy.label, f.why] for f in ranking.left_out]
+    whom: dict[tuple[str, str], list[str]] = {}
+    for found in ranking.left_out:
+        whom.setdefault((found.option.policy.label, found.why), []).append(found.option.rig.label)
+    rows: list[list[Cell]] = [[", ".join(labels), policy, why] for (policy, why), labels in whom.items()]
     return Table([Column("left out", "left"), Column("policy", "left"), Column("why", "left")], rows)
 
 

@@ -18,9 +18,15 @@ from headway.app.studies.result import PERCENTS
 from headway.core.actions import Action
 from headway.core.errors import ConfigError
 from headway.core.events import Arrived
-from headway.core.trace import Record, TraceHeader, read_header, read_trace
+from headway.core.trace import TraceHeader, read_header, read_trace
 from headway.traces.spec import TraceSpec
 
+PLACES = ("instance", "to", "resource", "on")
+"""Keys of actions that hold names of places."""
+BY_NAME = ("on", "speculate")
+"""Keys of actions that hold tables by name."""
+WORDS = ("type", "why", "phase")
+"""Keys of actions that hold words, not names."""
 METRICS = ("queue_s", "ttft_s", "tpot_s", "e2e_s")
 """What is compared of what was measured."""
 
@@ -108,27 +114,30 @@ def who_decided(recording: Path) -> TraceHeader:
 
 def _decisions(path: Path) -> Iterator[tuple[float, Any, dict[str, Any]]]:
     """Yield when each decision was taken, what it says with names by order of appearance, and what it says."""
-    names: dict[str, str] = {}
-    at_s = 0.0
+    names, at_s = _Names(), 0.0
     for record in read_trace(path):
         if isinstance(record, Action):
-            plain = _plain(record)
-            names.setdefault(record.subject, f"#{len(names)}")
-            yield at_s, _renamed(plain, names), plain
+            plain: dict[str, Any] = msgspec.to_builtins(record)
+            yield at_s, names.replaced(plain), plain
         else:
             at_s = record.at_s
             if isinstance(record, Arrived):
-                names.setdefault(record.work.id, f"#{len(names)}")
+                names.number(record.work.id, "")
 
 
-def _plain(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(record)
-    return found
+class _Names:
+    """Numbers names in the order in which they appear; those of places apart from those of works."""
 
+    def __init__(self) -> None:
+        self._known: dict[tuple[bool, str], int] = {}
 
-def _renamed(value: Any, names: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {names.get(key, key): _renamed(one, names) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_renamed(one, names) for one in value]
-    return names.get(value, value) if isinstance(value, str) else value
+    def number(self, name: str, key: str) -> int:
+        return self._known.setdefault((key in PLACES, name), len(self._known))
+
+    def replaced(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            named = key in BY_NAME
+            return {self.number(k, key) if named else k: self.replaced(v, "" if named else k) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.replaced(one, key) for one in value]
+        return self.number(value, key) if isinstance(value, str) and key not in WORDS else value

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headway import __version__
-from headway.app.studies.job import Job
+from headway.app.studies.job import Job, scenario_of
 from headway.core.report import Report
 from headway.core.scenario import Outcome
 
@@ -55,6 +55,7 @@ def result_of(outcome: Outcome, job: Job, wall_s: float) -> dict[str, Any]:
     told["counts"] = {name: num if num is None else int(num) for name, num in told["counts"].items()}
     told["counts"] |= {"events": report.num_events, "actions": report.num_actions, "refused": report.num_refused}
     told |= {"refused": report.refused, "percentiles_s": percentiles(outcome), "attainment": attainment(report)}
+    told["notes"] = list(getattr(scenario_of(job), "notes", ()))
     told |= {"decide_s": report.decide_s, "duration_s": report.duration_s, "wall_s": wall_s}
     return told | {"numbers": report.numbers, "versions": versions()}
 

@@ -11,10 +11,11 @@ from msgspec import Struct
 from headway.app.studies.goal import Goal
 from headway.app.studies.recipe import Recipe
 from headway.core.errors import ConfigError
-from headway.sim.serving.cost import Replica, replica
+from headway.core.parameters import decode
+from headway.sim.serving.scenario import Place, ServingScenario
 
-MEMORY_KEYS = ("memory_frac", "max_batched_tokens")
-"""Keys of a fleet that a replica's memory depends on."""
+OF_ONE_RIG = ("kv_blocks", "usd_per_h", "calibration")
+"""Keys of a fleet that hold for its own accelerator and split alone."""
 
 
 class Rig(Struct, frozen=True, kw_only=True):
@@ -39,11 +40,10 @@ class Rig(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """The instance in a few words, such as ``"2 x h100-sxm (TP 2)"``."""
-        split = [f"TP {self.tensor_parallel}"] if self.tensor_parallel > 1 else []
-        split += [f"PP {self.pipeline_parallel}"] if self.pipeline_parallel > 1 else []
-        count = f"{self.num_accelerators} x " if self.num_accelerators > 1 else ""
-        return f"{count}{self.accelerator}" + (f" ({', '.join(split)})" if split else "")
+        """The instance in a few words, such as ``"h100-sxm TP2"``."""
+        tensor = f" TP{self.tensor_parallel}" if self.tensor_parallel > 1 else ""
+        pipeline = f" PP{self.pipeline_parallel}" if self.pipeline_parallel > 1 else ""
+        return f"{self.accelerator}{tensor}{pipeline}"
 
 
 def rigs(recipe: Recipe, goal: Goal) -> list[Rig]:
@@ -77,11 +77,14 @@ def fleet_of(recipe: Recipe) -> Mapping[str, Any]:
 def on_rig(recipe: Recipe, rig: Rig, num_instances: int) -> dict[str, Any]:
     """Return the setting of a recipe with so many instances of a kind as its fleet."""
     split = {"tensor_parallel": rig.tensor_parallel, "pipeline_parallel": rig.pipeline_parallel}
-    fleet = {**fleet_of(recipe), "accelerator": rig.accelerator, **split, "instances": num_instances}
-    return {**recipe.setting, "fleet": [fleet]}
+    kind = {"accelerator": rig.accelerator, **split}
+    fleet = dict(fleet_of(recipe))
+    if any(fleet.get(key, 1) != value for key, value in kind.items()):
+        fleet = {key: value for key, value in fleet.items() if key not in OF_ONE_RIG}
+    return {**recipe.setting, "fleet": [{**fleet, **kind, "instances": num_instances}]}
 
 
-def replica_of(recipe: Recipe, rig: Rig) -> Replica:
+def place_on(recipe: Recipe, rig: Rig) -> Place:
     """Work out what one instance costs.
 
     Raises
@@ -89,14 +92,4 @@ def replica_of(recipe: Recipe, rig: Rig) -> Replica:
     UnknownName, ConfigError
         When a name is unknown, or the model cannot be split so or does not fit.
     """
-    model, fleet = recipe.setting.get("model", {}), fleet_of(recipe)
-    types = {key: model[key] for key in ("weights", "kv") if key in model}
-    memory = {key: fleet[key] for key in MEMORY_KEYS if fleet.get(key) is not None}
-    return replica(
-        model.get("name", ""),
-        rig.accelerator,
-        tensor_parallel=rig.tensor_parallel,
-        pipeline_parallel=rig.pipeline_parallel,
-        **types,
-        **memory,
-    )
+    return decode(ServingScenario, on_rig(recipe, rig, 1), where=recipe.path).places[0]

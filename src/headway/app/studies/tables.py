@@ -105,6 +105,8 @@ def legend(found: Comparison) -> str:
     num = len(found.recipe.seeds)
     if num == 1:
         return "One seed: no intervals, so no difference is certain. Try --seeds 5."
+    if _is_fixed(found):
+        return 'All seeds gave the same numbers: no intervals. Try window = "random" or arrivals in [trace].'
     against = (
         f"; ▲ better, ▼ worse than {found.baseline}, where the interval of the difference paired by seed excludes 0"
     )
