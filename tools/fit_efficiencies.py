@@ -229,8 +229,8 @@ def toml_of(fitted: dict[str, list[tuple[str, Row]]]) -> str:
         "# Shares of the peaks that kernels reach, fitted to measured times; written by tools/fit_efficiencies.py.",
         "# Fits: even rows of aiconfigurator's kernel tables (vLLM 0.14 on A100 and H100 SXM; NCCL 2.27 and 2.29) and",
         "# of Vidur's profiles (elementwise operators, transfers). Experts of 8 bits are those scaled by blocks.",
-        "# `errors` are relative, on the odd rows: median, 90th percentile, number of rows. RTX 4090 and RTX PRO 6000: one run",
-        "# of vLLM 0.19 each (tools/fit_run.py); their errors are of the seconds of its second half, the first was fitted.",
+        "# `errors` are relative, on the odd rows: median, 90th percentile, number of rows. RTX 4090 and RTX PRO 6000:",
+        "# one run of vLLM 0.19 each (tools/fit_run.py), the seconds of its first half fitted, of its second half tested.",
     ]
     for name, lender in BORROWED.items():
         lines += ["", f"[{name}]", f'borrow = "{lender}"']
@@ -258,9 +258,8 @@ def main() -> None:
     for name, operators in fitted.items():
         for operator, result in operators:
             e, found = result["errors"], "  ".join(f"{key} {value:.3g}" for key, value in result["fit"].items())
-            print(
-                f"{name:14} {operator:17} median {e['median']:6.1%}  p90 {e['p90']:6.1%}  rows {e['rows']:5}  {found}"
-            )
+            errors = f"median {e['median']:6.1%}  p90 {e['p90']:6.1%}  rows {e['rows']:5}"
+            print(f"{name:14} {operator:17} {errors}  {found}")
     kept = [line for line in options.out.read_text().split("\n# By hand:\n")[1:]] if options.out.exists() else []
     options.out.write_text(toml_of(fitted) + "".join("\n# By hand:\n" + part for part in kept))
 

@@ -205,7 +205,8 @@ def main() -> None:
         for backend in sorted({point.backend for point in points}):
             fit = fit_engine(point for point in points if point.backend == backend and not point.is_test)
             text += f"[{backend}]\n" + "".join(f"{name} = {getattr(fit, name)}\n" for name in FITTED)
-        ENGINES.write_text(text)
+        by_hand = ENGINES.read_text().partition("\n# By hand:")
+        ENGINES.write_text(text + "".join(by_hand[1:]))
         engine.cache_clear()
     found = report(points, skipped)
     print(json.dumps(found, indent=1)) if options.json else show(found)
