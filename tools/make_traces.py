@@ -9,7 +9,6 @@ Only statistics go in: quantiles of lengths, rates and burstiness, how often pro
 from __future__ import annotations
 
 import argparse
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -179,7 +178,7 @@ def lengths(table: RequestTable) -> Numbers:
     return {
         "prompt": np.quantile(table.prompt_tokens, LEVELS),
         "output": np.quantile(table.output_tokens, LEVELS),
-        "correlation": float(2 * np.sin(np.pi / 6 * np.corrcoef(ranks)[0, 1])),
+        "correlation": float(2 * np.sin(np.pi / 6 * np.corrcoef(np.stack(ranks))[0, 1])),
     }
 
 
@@ -219,4 +218,4 @@ def rounded(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

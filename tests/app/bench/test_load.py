@@ -128,7 +128,7 @@ def test_a_trace_of_lengths_needs_a_rate(tmp_path: Path) -> None:
     ("name", "text", "says"),
     [
         ("a.csv", "arrival_s,input_tokens\n1,2\n", "output_tokens"),
-        ("b.csv", "arrival_s,input_tokens,output_tokens\n1,many,2\n", "request 1"),
+        ("b.csv", "arrival_s,input_tokens,output_tokens\n1,many,2\n", "line 2"),
         ("c.jsonl", "{not json}\n", "line 1"),
         ("d.csv", "arrival_s,input_tokens,output_tokens\n", "at least one request"),
         ("e.csv.gz", "not gzip", "readable"),

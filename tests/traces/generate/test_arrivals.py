@@ -94,7 +94,7 @@ def test_the_rate_follows_the_time_of_day(profile: tuple[float, ...]) -> None:
 )
 def test_impossible_processes_are_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=says):
-        msgspec.convert(given, AnyArrivals)  # type: ignore[call-overload]
+        msgspec.convert(given, AnyArrivals)
 
 
 def test_made_directly_they_raise_the_error_of_a_configuration() -> None:

@@ -90,7 +90,9 @@ def test_sessions_become_chains_with_the_models_time_taken_off(tmp_path: Path) -
     assert table.gap_s[third] == pytest.approx(3.0)
     assert table.gap_s[second] == pytest.approx(0.0)
     assert (table.after < 0).sum() == 2
-    assert all(table.label("session", row) == table.label("session", int(table.after[row])) for row in (second, third))
+    assert all(
+        table.label("session", int(row)) == table.label("session", int(table.after[row])) for row in (second, third)
+    )
 
 
 def test_a_call_left_out_does_not_break_its_chain(tmp_path: Path) -> None:

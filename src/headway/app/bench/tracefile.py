@@ -1,25 +1,13 @@
-"""Read recorded requests: CSV or JSON lines, plain or gzipped, under the column names that public traces use."""
+"""Recorded requests to be sent to a server."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
 
-import msgspec
 from msgspec import Struct
 
-from headway.core.errors import TraceError
-
-_TIME = ("arrival_s", "arrived_at", "timestamp")
-_INPUT = ("input_tokens", "contexttokens", "input_length", "prompt_tokens", "num_prefill_tokens", "request tokens")
-_OUTPUT = (
-    "output_tokens", "generatedtokens", "output_length", "completion_tokens", "num_decode_tokens", "response tokens",
-)  # fmt: skip
+from headway.traces import shipped
+from headway.traces.readers.door import read_requests
 
 
 class TraceRow(Struct, frozen=True, kw_only=True):
@@ -47,8 +35,7 @@ def read_trace(path: Path, limit: int | None = None) -> list[TraceRow]:
     Parameters
     ----------
     path : Path
-        ``.csv`` or ``.jsonl``, each also with ``.gz``. Times are seconds in ``arrival_s``, ``arrived_at`` and a numeric
-        ``timestamp`` of a CSV, milliseconds in a ``timestamp`` of JSON lines, or dates (``2023-11-16 18:17:03.98``).
+        A file of any format that `headway trace` reads, or the name of a shipped trace.
     limit : int or None
         How many, >= 1.
 
@@ -57,75 +44,17 @@ def read_trace(path: Path, limit: int | None = None) -> list[TraceRow]:
     TraceError
         When the file cannot be read, or a row lacks what it needs.
     """
-    try:
-        with _open(path) as file:
-            rows = list(_rows(path, file))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise TraceError(f"trace {path}: must be a readable CSV or JSON lines file, {error}.") from error
-    if not rows:
-        raise TraceError(f"trace {path}: must hold at least one request, found none. Check the file.")
-    return _from_zero(rows)[:limit]
-
-
-def _open(path: Path) -> TextIO:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-
-
-def _rows(path: Path, file: TextIO) -> Iterator[TraceRow]:
-    is_json = path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
-    records: Iterable[Mapping[str, Any]] = _json_records(path, file) if is_json else csv.DictReader(file)
-    seconds = _json_seconds if is_json else _csv_seconds
-    for number, record in enumerate(records, start=1):
-        try:
-            yield _row({str(key).strip().lower(): value for key, value in record.items()}, seconds)
-        except (KeyError, ValueError, TypeError) as error:
-            raise TraceError(
-                f"trace {path}, request {number}: needs input and output lengths (columns such as input_tokens and "
-                f"output_tokens), got {error}. Columns found: {', '.join(map(str, record))}."
-            ) from error
-
-
-def _json_records(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            try:
-                yield msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError as error:
-                raise TraceError(f"trace {path}, line {number}: must be one JSON object, {error}.") from error
-
-
-def _row(record: Mapping[str, Any], seconds: Callable[[str, Any], float]) -> TraceRow:
-    time = next((name for name in _TIME if name in record), None)
-    return TraceRow(
-        at_s=None if time is None else seconds(time, record[time]),
-        input_tokens=max(1, int(float(_first(record, _INPUT)))),
-        output_tokens=max(1, int(float(_first(record, _OUTPUT)))),
-        blocks=tuple(record.get("hash_ids") or ()),
-    )
-
-
-def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    for name in names:
-        if name in record:
-            return record[name]
-    raise KeyError(f"no column {names[0]}")
-
-
-def _json_seconds(column: str, value: Any) -> float:
-    return float(value) / 1000 if column == "timestamp" else float(value)
-
-
-def _csv_seconds(_column: str, value: Any) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        # Some traces write seven digits of a second; a date here has six at most.
-        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value).strip())).timestamp()
-
-
-def _from_zero(rows: list[TraceRow]) -> list[TraceRow]:
-    if any(row.at_s is None for row in rows):
-        return rows
-    ordered = sorted(rows, key=lambda row: row.at_s or 0.0)
-    start_s = ordered[0].at_s or 0.0
-    return [msgspec.structs.replace(row, at_s=(row.at_s or 0.0) - start_s) for row in ordered]
+    name = str(path)
+    reading = read_requests(shipped.path(name) if name in shipped.names() else path, sort=True)
+    table = reading.table
+    times = (table.arrival_s - table.arrival_s[0]).tolist()
+    pairs = zip(times, table.prompt_tokens.tolist(), table.output_tokens.tolist(), strict=True)
+    return [
+        TraceRow(
+            at_s=at_s if reading.is_timed else None,
+            input_tokens=prompt,
+            output_tokens=output,
+            blocks=() if table.prefixes is None else tuple(table.prefixes[row].tolist()),
+        )
+        for row, (at_s, prompt, output) in zip(range(limit or len(table)), pairs, strict=False)
+    ]

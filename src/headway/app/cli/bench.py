@@ -34,7 +34,12 @@ def serve(
     ready_check_timeout_sec: Annotated[float, _server(help="How long to wait for the server to be there.")] = 0.0,
     dataset_name: Annotated[str, _load(help="random or trace; random unless there is a trace, if left out.")] = "",
     trace: Annotated[
-        str, _load("--trace", "--dataset-path", help="Recorded requests to replay: CSV or JSON lines, also gzipped.")
+        str,
+        _load(
+            "--trace",
+            "--dataset-path",
+            help="Recorded requests to replay: a file that `headway trace` reads, or a shipped one.",
+        ),
     ] = "",
     rate_scale: Annotated[float, _load(help="How many times faster than recorded.")] = 1.0,
     num_prompts: Annotated[int | None, _load(help="How many requests; the whole trace, or 1000.")] = None,

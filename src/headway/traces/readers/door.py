@@ -122,6 +122,6 @@ def recognise(path: Path) -> Format:
         if known.looks_so(head):
             return known
     raise TraceError(
-        f"{path}: must be of a known format ({', '.join(known.name for known in FORMATS)}), got "
+        f"{path}: must be a readable trace of a known format ({', '.join(known.name for known in FORMATS)}), got "
         f"{head[:40]!r}{' in a .' + kind_of(path) if kind_of(path) else ''}. Say which it is with --format."
     )

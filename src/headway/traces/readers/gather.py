@@ -106,7 +106,7 @@ class Gather:
         came = "nothing" if value in (None, "") else repr(value)
         return TraceError(
             f"{self._where}, line {line}: {name} must be {what}, got {came}. "
-            "Mend the row, or leave such rows out with --drop-bad."
+            "Mend the row, or have such rows left out (drop_bad, --drop-bad)."
         )
 
     @staticmethod

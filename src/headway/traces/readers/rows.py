@@ -147,7 +147,7 @@ def _refuse_bad(rows: Rows) -> None:
             row = int(np.argmin(fine))
             raise TraceError(
                 f"{rows.where}, line {rows.lines[row]}: {name} {must}, got {rows.columns[name][row]:g} "
-                f"({int((~fine).sum())} such rows). Mend the file, or leave them out with --drop-bad."
+                f"({int((~fine).sum())} such rows). Mend the file, or have them left out (drop_bad, --drop-bad)."
             )
 
 
@@ -167,7 +167,7 @@ def _in_order(rows: Rows, sort: bool) -> Rows:
     row = int(back[0]) + 1
     raise TraceError(
         f"{rows.where}, line {rows.lines[row]}: arrival_s must not go back in time, got {arrival_s[row]:g} after "
-        f"{arrival_s[row - 1]:g}. Sort the file, or read it with --sort."
+        f"{arrival_s[row - 1]:g}. Sort the file, or have it sorted (sort, --sort)."
     )
 
 
