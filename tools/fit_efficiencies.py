@@ -230,7 +230,7 @@ def toml_of(fitted: dict[str, list[tuple[str, Row]]]) -> str:
         "# Fits: even rows of aiconfigurator's kernel tables (vLLM 0.14 on A100 and H100 SXM; NCCL 2.27 and 2.29) and",
         "# of Vidur's profiles (elementwise operators, transfers). Experts of 8 bits are those scaled by blocks.",
         "# `errors` are relative, on the odd rows: median, 90th percentile, number of rows. RTX 4090 and RTX PRO 6000:",
-        "# one run of vLLM 0.19 each (tools/fit_run.py), the seconds of its first half fitted, of its second half tested.",
+        "# one run of vLLM 0.19 each (tools/fit_run.py), fitted to seconds of its first half, tested on the second.",
     ]
     for name, lender in BORROWED.items():
         lines += ["", f"[{name}]", f'borrow = "{lender}"']

@@ -2,7 +2,7 @@
 
 A server logs, second by second, how many requests run, how full its KV memory is, and the tokens in and out. That
 makes a number of equal steps, whose price times their number should be one second. Fitted are the shares of the peaks
-that products and decode attention reach; the rest stays borrowed. The first half of the run is fitted, the second tests.
+that products and decode attention reach; the rest stays borrowed. The first half is fitted, the second tests.
 """
 
 from __future__ import annotations

@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from headway.core.errors import ConfigError, UnknownName
-from headway.sim.serving.cost import EngineFit, replica
+from headway.sim.serving.cost import EngineFit, PowerModel, Replica, replica
 from headway.sim.serving.price import BatchShape, Chunk
+
+
+def power_of(made: Replica) -> PowerModel:
+    assert made.power is not None
+    return made.power
 
 
 def test_a_vllm_server_found_about_as_many_tokens() -> None:
@@ -19,8 +24,9 @@ def test_a_vllm_server_found_about_as_many_tokens() -> None:
 
 def test_pipeline_stages_and_shards_make_room() -> None:
     one = replica("llama-3-8b", "a100").num_kv_tokens
-    for division in ({"tensor_parallel": 2}, {"pipeline_parallel": 2}):
-        assert 2 * one < replica("llama-3-8b", "a100", **division).num_kv_tokens < 3 * one
+    for tensor, pipeline in ((2, 1), (1, 2)):
+        made = replica("llama-3-8b", "a100", tensor_parallel=tensor, pipeline_parallel=pipeline)
+        assert 2 * one < made.num_kv_tokens < 3 * one
 
 
 def test_latent_attention_is_copied_to_every_shard() -> None:
@@ -34,7 +40,7 @@ def test_money_power_and_links_are_of_all_accelerators() -> None:
     assert four.num_accelerators == 4
     for what in ("usd_per_h", "link_bytes_per_s", "host_bytes_per_s"):
         assert getattr(four, what) == 4 * getattr(one, what)
-    assert four.power.idle_watts == 4 * one.power.idle_watts
+    assert power_of(four).idle_watts == 4 * power_of(one).idle_watts
     assert four.load_s < one.load_s
     assert (one.num_layers, one.num_stages, one.kv_token_bytes) == (32, 1, 131072)
 
@@ -42,15 +48,15 @@ def test_money_power_and_links_are_of_all_accelerators() -> None:
 def test_power_lies_between_idle_and_the_design_and_grows_with_work() -> None:
     made = replica("llama-3-8b", "a100")
     shapes = [BatchShape(1, 100), BatchShape(16, 8_000), BatchShape(0, 0, (Chunk(4096, 0),))]
-    watts = [made.power.watts(shape) for shape in shapes]
-    assert made.power.idle_watts < watts[0] < watts[1] < watts[2] <= 400
+    watts = [power_of(made).watts(shape) for shape in shapes]
+    assert power_of(made).idle_watts < watts[0] < watts[1] < watts[2] <= 400
 
 
 def test_utilisation_is_of_what_binds() -> None:
     made = replica("llama-3-8b", "a100", engine_fit=EngineFit(step_s=0.0, sequence_s=0.0))
-    compute, memory = made.power.utilisation(BatchShape(0, 0, (Chunk(8192, 0),)))
+    compute, memory = power_of(made).utilisation(BatchShape(0, 0, (Chunk(8192, 0),)))
     assert compute > 0.6 > 0.1 > memory
-    compute, memory = made.power.utilisation(BatchShape(4, 400))
+    compute, memory = power_of(made).utilisation(BatchShape(4, 400))
     assert memory > 0.5 > 0.1 > compute
 
 
