@@ -144,8 +144,7 @@ def rank(
     tasks = _tasks(recipe, goal, options, ranking, on_found)
     for _, found in spread_over(search, tasks, num_workers, ray_address, num=len(options)):
         _settle(ranking, found, on_found)
-    ranking.found.sort(key=lambda found: (found.price, -(found.verdict.good_frac if found.verdict else 0.0)))
-    return ranking
+    return _within(ranking, goal)
 
 
 def search(task: Task) -> Found:
@@ -234,6 +233,18 @@ def _affordable(option: Option, most_price: float, max_instances: int) -> int:
 
 def _instances(num: int) -> str:
     return f"{num} instance{'s' if num > 1 else ''}"
+
+
+def _within(ranking: Ranking, goal: Goal) -> Ranking:
+    """Sort what was found, and leave out what came to be too dear: it was settled before the best was known."""
+    found = sorted(ranking.found, key=lambda one: (one.price, -(one.verdict.good_frac if one.verdict else 0.0)))
+    most_price = found[0].price * (1 + goal.within_frac) + 1e-9 if found else 0.0
+    dear = [
+        msgspec.structs.replace(one, why=f"carried by {_instances(one.instances or 0)}, but too dear")
+        for one in found
+        if one.price > most_price
+    ]
+    return Ranking([one for one in found if one.price <= most_price], ranking.left_out + dear)
 
 
 def _with_instances(job: Job, instances: int) -> Job:

@@ -14,10 +14,12 @@ from headway.sim.serving.cost import Replica
 from headway.sim.serving.price import BatchShape, Chunk, StepPrice
 from headway.traces.table import RequestTable
 
-LARGEST_CHUNK = 1 << 16
-"""Tokens of a chunk so large that the weights cost it nothing."""
-LARGEST_BATCH = 4096
-"""More decodes than any engine runs at once."""
+STEP_TOKENS = 1 << 16
+"""Tokens of a step so large that the weights cost each of them next to nothing."""
+CHUNK_TOKENS = (16, 64, 256, 1024, 4096)
+"""Into chunks of which it is cut, so that attention costs them next to nothing, too; the cheapest counts."""
+BATCHES = tuple(1 << power for power in range(13))
+"""Numbers of decodes at once, up to more than any engine runs; the cheapest counts."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,11 @@ def fewest_instances(replica: Replica, demand: Demand) -> int:
     table, price = demand.table, replica.price
     needed = 1.0
     if "ttft_s" in demand.bounds and table.prefixes is None:
-        token_s = price.step_s(BatchShape(0, 0, (Chunk(LARGEST_CHUNK, 0),))) / LARGEST_CHUNK
+        token_s = min(price.step_s(_step_of(tokens)) for tokens in CHUNK_TOKENS) / STEP_TOKENS
         time_s = table.duration_s + demand.bounds["ttft_s"]
         needed = max(needed, _least(table.prompt_tokens, demand.attain_frac) * token_s / time_s)
     if {"ttft_s", "tpot_s"} <= set(demand.bounds):
-        token_s = price.decode_line(LARGEST_BATCH)[0] / LARGEST_BATCH
+        token_s = min(price.decode_line(num)[0] / num for num in BATCHES)
         last_s = demand.bounds["ttft_s"] + demand.bounds["tpot_s"] * float(table.output_tokens.max())
         work_s = _least(table.output_tokens - 1, demand.attain_frac) * token_s
         needed = max(needed, work_s / (table.duration_s + last_s))
@@ -87,6 +89,10 @@ def _why_prompts_are_too_slow(price: StepPrice, demand: Demand) -> str:
     if alone_s <= bound_s:
         return ""
     return f"a prompt of {tokens:,} tokens that is alone takes {_ms(alone_s)}, over the bound of {_ms(bound_s)}"
+
+
+def _step_of(chunk_tokens: int) -> BatchShape:
+    return BatchShape(0, 0, (Chunk(chunk_tokens, 0),) * (STEP_TOKENS // chunk_tokens))
 
 
 def _least(tokens: npt.NDArray[np.int64], share: float) -> float:
