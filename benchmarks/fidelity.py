@@ -1,8 +1,10 @@
 """How true is virtual time? One part per kind of truth.
 
-    python benchmarks/fidelity.py live [--json]                     # this machine's live engine, calibrated and replayed
-    python benchmarks/fidelity.py recorded FILE [--meta FILE] [--json]   # recorded runs of GPU servers
-    python benchmarks/fidelity.py closed [--json]                   # queueing formulas
+    python benchmarks/fidelity.py live [--json]                    # the live engine, calibrated and replayed
+    python benchmarks/fidelity.py recorded FILE [--meta FILE] [--json]  # recorded runs of GPU servers
+    python benchmarks/fidelity.py closed [--json]                  # queueing formulas
+    python benchmarks/fidelity.py endpoints TABLE [--json]         # measured TTFT and TPOT of servers
+    python benchmarks/fidelity.py kernels FOLDER [--json]          # measured kernels, steps and memory
 
 Each part is a module of `benchmarks/fidelity/` with ``add(subparsers)``, which declares its arguments, ``run(args)``,
 which returns all that was found, and ``show(found)``, which prints it for people.
@@ -16,7 +18,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-PARTS = ("live", "recorded", "closed")
+PARTS = ("live", "recorded", "closed", "endpoints", "kernels")
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """How far the prices are from measured servers: TTFT and TPOT of whole engines at a concurrency.
 
-    python benchmarks/fidelity/endpoints.py silicon_e2e_ttft_tpot.csv.gz [--json] [--fit]
+    python benchmarks/fidelity.py endpoints silicon_e2e_ttft_tpot.csv.gz [--json] [--fit]
 
 The table holds measured means of TTFT and TPOT of vLLM, SGLang and TensorRT-LLM on H100 and H200 servers. Each row is
 played by a closed loop of as many clients (`closed_loop.py`) against one replica. Rows are split by a hash of their
@@ -16,7 +16,6 @@ import argparse
 import csv
 import gzip
 import hashlib
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -25,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from closed_loop import ClosedLoop, Setting
 
+from fidelity.closed_loop import ClosedLoop, Setting
 from headway.core.errors import HeadwayError
 from headway.sim.serving.cost import EngineFit, ModelFacts, model_facts, replica
 from headway.sim.serving.cost.efficiency import ENGINES, engine
@@ -34,7 +33,7 @@ from headway.sim.serving.cost.efficiency import ENGINES, engine
 FITTED = ("step_s", "sequence_s", "token_s", "kernel_factor")
 ENGINES_ABOUT = """\
 # What serving engines add to the time of their kernels: fitted through closed loops to measured TTFT and TPOT of
-# servers on H100 and H200 by benchmarks/fidelity/endpoints.py --fit, on the half of the rows its test does not see.
+# servers on H100 and H200 by benchmarks/fidelity.py endpoints --fit, on the half of the rows its test does not see.
 """
 SERVERS = {
     "vllm": {"budget_tokens": 2048, "mixed": True},
@@ -190,15 +189,16 @@ def show(found: dict[str, Any]) -> None:
     print("left out:", ", ".join(f"{why}: {count}" for why, count in found["left_out"].items()))
 
 
-def main() -> None:
-    """Read, fit when asked, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add(choices: Any) -> None:
+    """Declare the part's arguments."""
+    parser = choices.add_parser("endpoints", help="measured TTFT and TPOT of servers on H100 and H200")
     parser.add_argument("table", type=Path, help="silicon_e2e_ttft_tpot.csv.gz")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--fit", action="store_true", help="fit engines on the other half first, and write engines.toml"
-    )
-    options = parser.parse_args()
+    parser.add_argument("--fit", action="store_true", help="fit engines on the other half first, write engines.toml")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Read, fit when asked, compare."""
     points, skipped = read(options.table)
     if options.fit:
         text = ENGINES_ABOUT
@@ -208,9 +208,4 @@ def main() -> None:
         by_hand = ENGINES.read_text().partition("\n# By hand:")
         ENGINES.write_text(text + "".join(by_hand[1:]))
         engine.cache_clear()
-    found = report(points, skipped)
-    print(json.dumps(found, indent=1)) if options.json else show(found)
-
-
-if __name__ == "__main__":
-    main()
+    return report(points, skipped)

@@ -1,6 +1,6 @@
 """How far the prices are from measured kernels and steps that their fits have not seen.
 
-    python benchmarks/fidelity/kernels.py PERF [--energy mlenergy_llm_runs.csv] [--json]
+    python benchmarks/fidelity.py kernels PERF [--energy mlenergy_llm_runs.csv] [--json]
 
 PERF is the folder with the tables of measured times. Checks, each as relative errors:
 
@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-from scipy.optimize import least_squares
 
 from headway.core.errors import HeadwayError
 from headway.core.parameters import read_toml
@@ -41,10 +39,17 @@ PROMPT_TOKENS = 150
 """Of the runs in the energy table, which does not say."""
 
 
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq  # an extra, and only this part needs it
+
+    found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return found
+
+
 def products(perf: Path) -> Iterator[tuple[str, Pairs]]:
     """Compare the products of one layer."""
     groups: dict[str, Pairs] = defaultdict(list)
-    for row in pq.read_table(perf / "vidur_mlp.parquet").to_pylist():
+    for row in _rows(perf / "vidur_mlp.parquet"):
         on, model = accelerator_facts(row["gpu"]), model_facts(row["model"])
         shards, fit = row["num_tensor_parallel_workers"], efficiency(on.name).gemm["bf16"]
         shapes = (*model.attention_shapes(shards), *model.mlp_shapes(shards))
@@ -63,7 +68,7 @@ def attention(perf: Path) -> Iterator[tuple[str, Pairs]]:
     once_s, pair_s, token_s, context_s = stage.prefill_s()
     decodes: Pairs = []
     prompts: Pairs = []
-    for row in pq.read_table(perf / "vidur_attention_a100.parquet").to_pylist():
+    for row in _rows(perf / "vidur_attention_a100.parquet"):
         batch, new, context = row["batch_size"], row["prefill_chunk_size"], row["kv_cache_size"]
         if row["is_prefill"] and row["prefill_ms"] is not None:
             work_s = new * ((context + new / 2) * pair_s + token_s) + context * context_s
@@ -110,6 +115,8 @@ def _price(gpu: str, tensor: int, fit: EngineFit) -> RooflinePrice:
 
 
 def _fit_engine(gpu: str, steps: list[tuple[int, BatchShape, float]]) -> EngineFit:
+    from scipy.optimize import least_squares  # an extra, and only this part needs it
+
     def made(x: Any) -> EngineFit:
         return EngineFit(step_s=float(np.exp(x[0])), sequence_s=0.0, kernel_factor=float(np.exp(x[1])))
 
@@ -178,24 +185,25 @@ def summary(pairs: Pairs) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Run all checks and print them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add(choices: Any) -> None:
+    """Declare the part's arguments."""
+    parser = choices.add_parser("kernels", help="measured kernels, steps and memory")
     parser.add_argument("perf", type=Path, help="folder with the tables of measured times")
     parser.add_argument("--energy", type=Path, help="mlenergy_llm_runs.csv")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run all checks."""
     checks: list[Callable[[Path], Iterable[tuple[str, Pairs]]]] = [products, attention, old_engine, memory]
     found = {name: summary(pairs) for check in checks for name, pairs in check(options.perf)}
     if options.energy:
         found |= {name: summary(pairs) for name, pairs in token_gaps(options.energy)}
-    if options.json:
-        print(json.dumps({"benchmark": "fidelity/kernels", "operators": operators(), "checks": found}, indent=1))
-        return
-    for name, row in (*operators().items(), *found.items()):
+    return {"benchmark": "fidelity/kernels", "operators": operators(), "checks": found}
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a table."""
+    for name, row in (*found["operators"].items(), *found["checks"].items()):
         bias = f"bias {row['bias']:+7.1%}" if "bias" in row else ""
         print(f"{name:62} median {row['median']:6.1%}  p90 {row['p90']:6.1%}  rows {row['rows']:5} {bias}")
-
-
-if __name__ == "__main__":
-    main()
