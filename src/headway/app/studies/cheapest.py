@@ -9,46 +9,16 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
-from headway.app.studies.choice import Choice
-from headway.app.studies.floors import Demand, fewest_instances, loosest, why_too_slow
-from headway.app.studies.goal import Goal, players
+from headway.app.studies.goal import Goal
 from headway.app.studies.job import Job, job_of
+from headway.app.studies.options import Option, in_words, options_of
 from headway.app.studies.recipe import Recipe
-from headway.app.studies.rigs import Rig, on_rig, place_on, rigs
+from headway.app.studies.rigs import on_rig
 from headway.app.studies.sweep import spread_over
 from headway.app.studies.trial import Verdict, try_out
-from headway.app.studies.watch import bounds_in
-from headway.core.errors import ConfigError
-from headway.core.parameters import decode
-from headway.sim.serving.scenario import Place
-from headway.traces.spec import TraceSpec
 
-
-class Option(Struct, frozen=True, kw_only=True):
-    """A kind of instance under a policy, before it is tried.
-
-    Parameters
-    ----------
-    rig : Rig
-        The kind of instance.
-    policy : Choice
-        Who decides.
-    usd_per_h : float
-        Price of one instance.
-    price : float
-        What one instance counts in the ranking.
-    fewest : int
-        How many are needed at the least.
-    notes : tuple of str
-        What to know before quoting numbers of it.
-    """
-
-    rig: Rig
-    policy: Choice
-    usd_per_h: float
-    price: float
-    fewest: int
-    notes: tuple[str, ...] = ()
+UNITS = {"usd_per_h": "USD/h", "accelerators": "accelerators"}
+"""What a ranking counts."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -115,7 +85,6 @@ class Ranking:
     left_out: list[Found] = field(default_factory=list)
 
 
-UNITS = {"usd_per_h": "USD/h", "accelerators": "accelerators"}
 OnFound = Callable[[Found], None]
 """Told of every option that is settled."""
 
@@ -135,11 +104,11 @@ def rank(
     """
     ranking = Ranking()
     options: list[Option] = []
-    for option in _options(recipe, goal):
-        if isinstance(option, Option):
-            options.append(option)
+    for option, why in options_of(recipe, goal):
+        if why:
+            _settle(ranking, Found(option=option, why=why), on_found)
         else:
-            _settle(ranking, option, on_found)
+            options.append(option)
     options.sort(key=lambda option: option.fewest * option.price)
     tasks = _tasks(recipe, goal, options, ranking, on_found)
     for _, found in spread_over(search, tasks, num_workers, ray_address, num=len(options)):
@@ -161,51 +130,13 @@ def search(task: Task) -> Found:
     while not passes(high):
         if high >= task.most:
             good = attempts[-1].verdict.good_frac
-            why = f"{_instances(high)} cannot carry it ({good:.1%} good at most); more would be too many or too dear"
+            why = f"{in_words(high)} cannot carry it ({good:.1%} good at most); more would be too many or too dear"
             return Found(option=option, attempts=attempts, why=why)
         low, high = high, min(2 * high, task.most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if passes(middle) else (middle, high)
     return Found(option=option, instances=high, attempts=attempts)
-
-
-def _options(recipe: Recipe, goal: Goal) -> Iterator[Option | Found]:
-    demand = _demand(recipe, goal)
-    for rig in rigs(recipe, goal):
-        place, why = _facts(recipe, rig, demand)
-        usd_per_h = _usd_per_h(place) if place else math.nan
-        fewest = fewest_instances(place.replica, demand) if place and not why else 1
-        for policy in players(recipe, goal):
-            option = Option(
-                rig=rig,
-                policy=policy,
-                usd_per_h=usd_per_h,
-                price=usd_per_h if goal.rank == "usd_per_h" else float(rig.num_accelerators),
-                fewest=fewest,
-                notes=place.replica.notes if place else (),
-            )
-            if not why and fewest > goal.max_instances:
-                why = f"needs {_instances(fewest)} at the least, over max_instances = {goal.max_instances}"
-            yield Found(option=option, why=why) if why else option
-
-
-def _facts(recipe: Recipe, rig: Rig, demand: Demand) -> tuple[Place | None, str]:
-    try:
-        place = place_on(recipe, rig)
-    except ConfigError as error:
-        return None, str(error).removeprefix("replica: ").partition(" Try ")[0]
-    return place, why_too_slow(place.replica, demand)
-
-
-def _usd_per_h(place: Place) -> float:
-    return place.replica.usd_per_h if place.spec.usd_per_h is None else place.spec.usd_per_h
-
-
-def _demand(recipe: Recipe, goal: Goal) -> Demand:
-    spec = decode(TraceSpec, recipe.setting.get("trace", {}), where=f"{recipe.path}: [trace]")
-    bounds = loosest(bounds_in(recipe.setting.get("slo", ())))
-    return Demand(spec.draw(recipe.seeds[0], goal.load), goal.attain_frac, bounds)
 
 
 def _tasks(
@@ -216,7 +147,7 @@ def _tasks(
         best = min((found.price for found in ranking.found), default=math.inf)
         most = _affordable(option, best * (1 + goal.within_frac), goal.max_instances)
         if most < option.fewest:
-            why = f"too dear, were {_instances(option.fewest)} enough: there is one at {best:.3g} {UNITS[goal.rank]}"
+            why = f"too dear, were {in_words(option.fewest)} enough: there is one at {best:.3g} {UNITS[goal.rank]}"
             _settle(ranking, Found(option=option, why=why), on_found)
             continue
         job = job_of(recipe, option.policy, load=goal.load)
@@ -231,16 +162,12 @@ def _affordable(option: Option, most_price: float, max_instances: int) -> int:
     return min(max_instances, math.floor(most_price / option.price + 1e-9))
 
 
-def _instances(num: int) -> str:
-    return f"{num} instance{'s' if num > 1 else ''}"
-
-
 def _within(ranking: Ranking, goal: Goal) -> Ranking:
     """Sort what was found, and leave out what came to be too dear: it was settled before the best was known."""
     found = sorted(ranking.found, key=lambda one: (one.price, -(one.verdict.good_frac if one.verdict else 0.0)))
     most_price = found[0].price * (1 + goal.within_frac) + 1e-9 if found else 0.0
     dear = [
-        msgspec.structs.replace(one, why=f"carried by {_instances(one.instances or 0)}, but too dear")
+        msgspec.structs.replace(one, why=f"carried by {in_words(one.instances or 0)}, but too dear")
         for one in found
         if one.price > most_price
     ]
