@@ -38,6 +38,8 @@ def test_azures_original_is_read_with_its_dates(tmp_path: Path) -> None:
         ("2024-03-01T10:00:00Z", "2024-03-01T10:00:01.5Z"),
         ("2024-03-01T12:00:00+02:00", "2024-03-01T10:00:01.500000+00:00"),
         ("1709287200", "1709287201.5"),
+        ("1709287200000", "1709287201500"),
+        ("1709287200000000000", "1709287201500000000"),
     ],
 )
 def test_clock_times_count_from_the_first(tmp_path: Path, times: tuple[str, str]) -> None:
@@ -69,6 +71,12 @@ def test_columns_of_any_name_can_be_pointed_at(tmp_path: Path) -> None:
         read_requests(path, options=Options(columns={"prompt_tokens": "c"}))
     with pytest.raises(ConfigError, match="prompt_tokens"):
         read_requests(path, options=Options(columns={"prompt_token": "a"}))
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_values_may_be_split_otherwise(mark: str, tmp_path: Path) -> None:
+    text = (HEADER + "0,1,2\n1,3,4\n").replace(",", mark)
+    assert read_requests(write(tmp_path, text)).table.output_tokens.tolist() == [2, 4]
 
 
 def test_lengths_alone_have_no_times(tmp_path: Path) -> None:

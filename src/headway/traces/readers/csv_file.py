@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import IO
 
 import numpy as np
@@ -18,18 +18,21 @@ from headway.traces.readers.rows import Rows
 from headway.traces.table import Ints
 
 CHUNK_ROWS = 16_384
+DELIMITERS = ",;\t"
 
 
 def looks_so(head: bytes) -> bool:
     """Say whether a file that begins so may be CSV: a first line of names."""
     first = head.partition(b"\n")[0].strip()
-    return b"," in first and not first.startswith((b"{", b"["))
+    return any(mark.encode() in first for mark in DELIMITERS) and not first.startswith((b"{", b"["))
 
 
 def read(file: IO[bytes], where: str, options: Options) -> Rows:
-    """Read the rows of a CSV file; columns with unknown names are passed over."""
+    """Read the rows of a CSV file, split by comma, semicolon or tab; columns with unknown names are passed over."""
     with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        return _read(csv.reader(text), file, where, options)
+        first = text.readline()
+        lines = csv.reader(chain([first], text), delimiter=max(DELIMITERS, key=first.count))
+        return _read(lines, file, where, options)
 
 
 def _read(lines: Iterator[list[str]], file: IO[bytes], where: str, options: Options) -> Rows:

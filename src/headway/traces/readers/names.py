@@ -35,6 +35,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "hash_ids": ("hash_ids", "block_hashes"),
     "block_tokens": ("block_tokens",),
     **{name: (name,) for metric in MEASURED for name in (metric, metric.replace("_s", "_ms"))},
+    "e2e_s": ("e2e_s", "latency_s"),
+    "e2e_ms": ("e2e_ms", "latency_ms"),
 }  # fmt: skip
 """By column of a table, what it may be called in a file: lower case, spaces as underscores, the likeliest first."""
 

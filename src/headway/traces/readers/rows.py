@@ -16,6 +16,8 @@ MEASURED = ("queue_s", "ttft_s", "tpot_s", "e2e_s")
 LENGTHS = ("prompt_tokens", "output_tokens")
 CLOCK_S = 1e8
 """Times from here on are those of a clock (seconds since 1970), and are counted from the first of them."""
+CLOCK_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""Clocks that count nanoseconds, microseconds, milliseconds: from which number on, and how many make a second."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -153,8 +155,9 @@ def _refuse_bad(rows: Rows) -> None:
 
 def _from_first(rows: Rows) -> Rows:
     arrival_s = rows.columns["arrival_s"]
-    first_s = float(arrival_s.min())
-    return rows if first_s < CLOCK_S else with_column(rows, "arrival_s", arrival_s - first_s)
+    first = float(arrival_s.min())
+    per_s = next((per_s for least, per_s in CLOCK_UNITS if first >= least), 1.0)
+    return rows if first < CLOCK_S else with_column(rows, "arrival_s", (arrival_s - first) / per_s)
 
 
 def _in_order(rows: Rows, sort: bool) -> Rows:
