@@ -125,6 +125,29 @@ def test_a_steady_step_goes_on_until_there_is_news() -> None:
     assert step.pieces is one.instance.decodes.pieces
 
 
+def test_ahead_a_request_starts_with_the_step_after_the_one_that_was_decided_on_before_it_came() -> None:
+    one = OneInstance(VllmV1(ahead=True))
+    one.arrive("a", prompt=20)
+    assert one.turn() == [("a", 20)]  # at once, for nothing runs
+    one.arrive("b", prompt=20)  # the next step was decided on when this one began
+    step = VllmV1(ahead=False).form(one.instance, InstanceDraft(one.instance), one.board.now_s)
+    assert step is not None
+    assert len(step.pieces) == 2
+    assert one.turn() == [("a", 1)]
+    assert one.turn() == [("a", 1), ("b", 20)]
+
+
+def test_ahead_a_step_beside_which_somebody_waits_to_be_known_is_not_repeated() -> None:
+    seat = VllmV1(ahead=True)
+    one = OneInstance(seat)
+    one.arrive("a", prompt=20)
+    one.turn()
+    one.arrive("b", prompt=20)
+    step = seat.form(one.instance, InstanceDraft(one.instance), one.board.now_s)
+    assert step is not None
+    assert (len(step.pieces), step.repeat) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [

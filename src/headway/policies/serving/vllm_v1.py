@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from headway.core.errors import ConfigError
-from headway.core.nouns import Seconds
+from headway.core.nouns import Id, Seconds
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.nouns import Piece, Step
 from headway.policies.serving.recompute import decode_all, repeated
@@ -26,7 +27,10 @@ class VllmV1:
         The most requests that run at once, >= 1; 256, that of a server on most accelerators (1024 on large ones).
     whole_prompts : bool
         Whether a request waits until there is memory for all its known tokens, though it takes memory for a chunk of
-        them; True, as in releases of 2026. The first releases asked for the chunk's memory alone.
+        them; True, as in releases since the spring of 2026. Earlier ones asked for the chunk's memory alone.
+    ahead : bool
+        Whether a step is decided on while the one before it runs, so that requests that came in the meantime start a
+        step later; False. Releases of 2026 do so on GPUs.
 
     Raises
     ------
@@ -42,9 +46,9 @@ class VllmV1:
     budget; the latest request is preempted when memory is short, loses all of it and waits in front; after a preemption
     nobody is admitted in the same step; a prefix found in the cache is not computed again; no share of the memory is
     kept free. Left out: priorities, a limit on the chunk of a long prompt (off by default there), speculative tokens,
-    encoders, adapters, and that the engine decides on a step while the one before still runs (a request then starts a
-    step later than here). Changed: decodes come before unfinished prompts; this is the order of their start, but for a
-    request whose prefix vanished between decision and start.
+    encoders and adapters. Changed: decodes come before unfinished prompts; this is the order of their start, but for a
+    request whose prefix vanished between decision and start. With `ahead`, memory that a step frees can still be used
+    in the very next one.
 
     Cost: O(prompts under way + admitted) per step; O(running) where memory is short or decodes come and go.
 
@@ -61,7 +65,14 @@ class VllmV1:
     [('a', 400), ('b', 112)]
     """
 
-    def __init__(self, *, max_batched_tokens: int = 8192, max_seqs: int = 256, whole_prompts: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        max_batched_tokens: int = 8192,
+        max_seqs: int = 256,
+        whole_prompts: bool = True,
+        ahead: bool = False,
+    ) -> None:
         if max_seqs < 1:
             raise ConfigError(f"serving/vllm-v1: max_seqs must be >= 1, got {max_seqs}. Try 256, the default.")
         if max_batched_tokens < max_seqs:
@@ -72,9 +83,12 @@ class VllmV1:
         self.max_batched_tokens = max_batched_tokens
         self.max_seqs = max_seqs
         self.whole_prompts = whole_prompts
+        self.ahead = ahead
+        self._decided_s: dict[Id, Seconds] = {}  # when the last step of each instance was decided on
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Nothing to forget."""
+        """Forget when steps were decided on."""
+        self._decided_s = {}
 
     def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         """Return decodes, then chunks of prompts under way, then chunks of what waits."""
@@ -83,14 +97,25 @@ class VllmV1:
         budget = self.max_batched_tokens - len(decodes)
         if instance.prefills:
             budget -= self._go_on(chunks, instance, draft, budget)
+        until_s = self._known_until_s(instance, now_s)
         if instance.waiting and not draft.preempted:
-            self._admit(chunks, instance, draft, budget)
+            self._admit(chunks, instance, draft, budget, until_s)
         if draft.preempted:  # a prompt may have taken the memory of requests that came after it
             decodes = tuple([piece for piece in decodes if piece.request not in draft.preempted])
             chunks = [piece for piece in chunks if piece.request not in draft.preempted]
         if chunks:
             return Step(instance=instance.id, pieces=(*decodes, *chunks))
-        return repeated(instance, draft, decodes)
+        step = repeated(instance, draft, decodes)
+        is_all_known = not instance.waiting or next(reversed(instance.waiting.values())).request.arrival_s <= until_s
+        return step if step is None or is_all_known else replace(step, repeat=1)
+
+    def _known_until_s(self, instance: InstanceState, now_s: Seconds) -> Seconds:
+        """Return up to when requests must have come to be known to this decision."""
+        if not self.ahead:
+            return now_s
+        before_s = self._decided_s.get(instance.id, now_s)
+        self._decided_s[instance.id] = now_s
+        return before_s if instance.num_running else now_s
 
     def _go_on(self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int) -> int:
         spent = 0
@@ -103,9 +128,11 @@ class VllmV1:
                 spent += tokens
         return spent
 
-    def _admit(self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int) -> None:
+    def _admit(
+        self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int, until_s: Seconds
+    ) -> None:
         for state in instance.waiting.values():
-            if budget <= 0 or draft.num_running >= self.max_seqs:
+            if budget <= 0 or draft.num_running >= self.max_seqs or state.request.arrival_s > until_s:
                 return
             all_blocks, cached = draft.cost(state, state.known_tokens)
             if self.whole_prompts and all_blocks > draft.free_blocks:
