@@ -114,6 +114,12 @@ def test_made_prompts_begin_alike_in_groups() -> None:
     assert len({chain[4] for chain in chains}) == 500
 
 
+def test_recorded_prompts_can_be_given_beginnings() -> None:
+    table = spec(source="azure-conv", max_requests=200, prefixes={"num_groups": 2, "prefix_tokens": 64}).draw()
+    assert table.prefixes is not None
+    assert len({int(table.prefixes[row][0]) for row in range(200) if len(table.prefixes[row])}) == 2
+
+
 @pytest.mark.parametrize("name", shipped.names())
 def test_shipped_traces_are_small_and_sound(name: str) -> None:
     assert shipped.path(name).stat().st_size < 70_000
@@ -131,6 +137,9 @@ def test_shipped_traces_are_small_and_sound(name: str) -> None:
         ({"source": "azure-code", "rate_per_s": 0.0}, "rate_per_s must be > 0"),
         ({"source": "azure-code", "max_requests": 0}, "max_requests must be >= 1"),
         ({"source": "azure-code", "windw": "head"}, "windw"),
+        ({"source": "azure-code", "num_requests": 5}, "num_requests must stand beside lengths"),
+        ({"lengths": "sharegpt", "max_requests": 5}, "max_requests must stand beside a source"),
+        ({"lengths": "sharegpt", "window": "random"}, "window must stand beside a source"),
         ({"lengths": "sharegpt", "arrivals": {"kind": "poison"}}, "poison"),
         ({"lengths": "sharegpt", "arrivals": {"kind": "gamma", "cv": -1.0}}, "cv must be > 0"),
         ({"lengths": {"kind": "lognormal", "prompt_median": 5.0, "output_median": 5.0}}, "exactly one of them"),

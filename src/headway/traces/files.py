@@ -36,7 +36,7 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
                 yield file
     except BROKEN as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise TraceError(f"{path}: must be a readable trace file, got: {why}. Check the path.") from error
+        raise TraceError(f"{path}: must be a readable trace file, got: {why}. Check the file.") from error
 
 
 @contextmanager

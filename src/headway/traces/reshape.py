@@ -10,6 +10,8 @@ from headway.core.errors import ConfigError, unknown_name
 from headway.traces.generate.arrivals import Process
 from headway.traces.table import Floats, Ints, RequestTable
 
+MAX_LENGTH = 2**53
+
 
 def between(table: RequestTable, start_s: float = 0.0, end_s: float | None = None) -> RequestTable:
     """Return the requests that arrived in ``[start_s, end_s)``, counted from `start_s` on.
@@ -127,6 +129,8 @@ def lengthened(table: RequestTable, factor: float) -> RequestTable:
     if not 0 < factor < np.inf:
         raise ConfigError(f"{table.source}: the factor on lengths must be > 0, got {factor}. Try 1.")
     prompt, output = (np.maximum(np.rint(x * factor), 1) for x in (table.prompt_tokens, table.output_tokens))
+    if max(prompt.max(), output.max()) >= MAX_LENGTH:
+        raise ConfigError(f"{table.source}: the factor on lengths must leave them countable, got {factor}. Try less.")
     longer = replace(table, prefixes=table.prefixes if factor == 1 else None)
     return with_lengths(longer, prompt.astype(np.int64), output.astype(np.int64))
 

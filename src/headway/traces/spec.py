@@ -24,6 +24,9 @@ from headway.traces.readers.rows import Reading
 from headway.traces.table import Labels, RequestTable
 
 KEPT_READINGS = 4
+MADE_REQUESTS = 1000
+OF_SOURCES = ("start_s", "end_s", "max_requests", "window", "extend_to", "format", "columns")
+"""What only a source can be told."""
 
 
 class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,9 +45,9 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lengths : table, str or None
         How long requests are: ``{kind = "lognormal", ...}``, the name of a length model or of a shipped trace.
     prefixes : table or None
-        Which made prompts begin alike, ``{num_groups = 10, prefix_tokens = 512}``.
-    num_requests : int
-        How many to make, >= 1; 1,000 by default.
+        Which prompts begin alike, ``{num_groups = 10, prefix_tokens = 512}``; it replaces what the source says.
+    num_requests : int or None
+        How many to make of `lengths`, >= 1; 1,000 by default.
     start_s, end_s : float
         The span of the source that is used, in its own seconds, 0 <= start_s < end_s; all by default.
     max_requests : int or None
@@ -75,7 +78,7 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arrivals: AnyArrivals | None = None
     lengths: AnyLengths | str | None = None
     prefixes: PrefixGroups | None = None
-    num_requests: int = 1000
+    num_requests: int | None = None
     start_s: float = 0.0
     end_s: float | None = None
     max_requests: int | None = None
@@ -96,12 +99,24 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if bool(self.source) == (self.lengths is not None):
             came = "both" if self.source else "neither"
             raise ConfigError(f"trace: must have a source or lengths, got {came}. Try source = 'azure-code'.")
+        self._check_company()
         for name in ("num_requests", "max_requests", "extend_to"):
             value = getattr(self, name)
             _require(name, value, value is None or value >= 1, ">= 1")
         _require("rate_per_s", self.rate_per_s, self.rate_per_s is None or 0 < self.rate_per_s < np.inf, "> 0")
         fine = all(0 < share < np.inf for share in self.slo_classes.values())
         _require("slo_classes", self.slo_classes, fine, "shares > 0")
+
+    def _check_company(self) -> None:
+        if self.source and self.num_requests is not None:
+            raise ConfigError(
+                "trace: num_requests must stand beside lengths, got it beside a source. Try max_requests or extend_to."
+            )
+        alone = [
+            name for name in OF_SOURCES if not self.source and getattr(self, name) not in (None, 0.0, "head", {}, "")
+        ]
+        if alone:
+            raise ConfigError(f"trace: {alone[0]} must stand beside a source, got it beside lengths. Leave it out.")
 
     def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
         """Draw the requests of one run.
@@ -125,11 +140,13 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.source:
             table, is_timed = self._recorded(seed, window_rng)
         else:
-            table, is_timed = self._made(lengths_rng, prefixes_rng), False
+            table, is_timed = self._made(lengths_rng), False
         if self.shuffle_lengths:
             rows = lengths_rng.permutation(len(table))
             table = reshape.with_lengths(table, table.prompt_tokens[rows], table.output_tokens[rows])
         table = reshape.shortened(table, self.max_prompt_tokens, self.max_output_tokens, self.max_tokens)
+        if self.prefixes is not None:
+            table = replace(table, prefixes=self.prefixes.draw(table.prompt_tokens, prefixes_rng))
         table = self._timed(table, is_timed, times_rng)
         return reshape.faster(self._classed(table, classes_rng), load)
 
@@ -161,12 +178,12 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         return (table if self.extend_to is None else extend(table, self.extend_to, rng)), reading.is_timed
 
-    def _made(self, lengths_rng: np.random.Generator, prefixes_rng: np.random.Generator) -> RequestTable:
+    def _made(self, rng: np.random.Generator) -> RequestTable:
         model = length_model(self.lengths) if isinstance(self.lengths, str) else self.lengths
         assert model is not None
-        prompt, output = model.draw(self.num_requests, lengths_rng)
-        prefixes = self.prefixes.draw(prompt, prefixes_rng) if self.prefixes else None
-        return RequestTable(np.zeros(self.num_requests), prompt, output, prefixes=prefixes, source="made by a recipe")
+        num = self.num_requests or MADE_REQUESTS
+        prompt, output = model.draw(num, rng)
+        return RequestTable(np.zeros(num), prompt, output, source="made by a recipe")
 
     def _timed(self, table: RequestTable, is_timed: bool, rng: np.random.Generator) -> RequestTable:
         if self.arrivals is not None:

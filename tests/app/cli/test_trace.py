@@ -119,6 +119,7 @@ def test_scale_changes_speed_and_lengths(tmp_path: Path) -> None:
     assert (fast.prompt_tokens == 2 * recorded.prompt_tokens).all()
     assert "got both" in refusal("scale", "azure-conv", out, "--rate", 1, "--factor", 2)
     assert "must be > 0" in refusal("scale", "azure-conv", out, "--factor", 0)
+    assert "countable" in refusal("scale", "azure-conv", out, "--lengths-factor", "1e30")
     assert "span some time" in refusal("scale", "sharegpt", out, "--rate", 1)
 
 

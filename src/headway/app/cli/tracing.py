@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +58,7 @@ def read(
     if reading.num_left_out:
         remark = f"{file}: {reading.num_left_out} requests without sense or without an end left out."
         err().print(remark, markup=False, soft_wrap=True)
-    return reading
+    return replace(reading, table=replace(reading.table, source=file))
 
 
 def write(table: RequestTable, path: Path, *, json: bool, num_left_out: int = 0) -> None:
