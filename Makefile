@@ -12,7 +12,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check slow bench wheel clean
+.PHONY: help setup serve test check slow bench fast wheel clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ slow: $(VENV)/.dev  ## Run the slow tests
 bench: $(VENV)/.dev  ## Run the benchmarks, one after the other
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+fast: $(VENV)/.dev  ## Compile the heart of the simulator, after a change of it
+	@$(BIN)/python tools/compile.py
+
 wheel: $(VENV)/.dev  ## Build a wheel with compiled kernels for this Python and torch, in dist/
 	HEADWAY_WHEEL_NATIVE=1 $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
@@ -52,4 +55,5 @@ $(VENV)/.serve: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) -e ".[dev]"
+	@$(BIN)/python tools/compile.py --optional
 	@touch $@ $(VENV)/.serve

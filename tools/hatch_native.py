@@ -34,6 +34,13 @@ class CustomBuildHook(BuildHookInterface[Any]):
         done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
         library = Path(done.stdout.strip().splitlines()[-1])
         build_data["force_include"][str(library)] = f"headway/engines/llm/native/prebuilt/{library.name}"
+        copies = Path(self._scratch.name) / "compiled"
+        command = [sys.executable, str(Path(self.root) / "tools" / "compile.py"), "--into", str(copies)]
+        done = subprocess.run([*command, "--print-key"], check=True, env=environment, stdout=subprocess.PIPE, text=True)
+        key = done.stdout.strip().splitlines()[-1]
+        for file in copies.rglob("*.*"):
+            build_data["force_include"][str(file)] = f"headway/core/prebuilt/{key}/{file.relative_to(copies)}"
+        build_data["force_include"][str(copies / "ready")] = f"headway/core/prebuilt/{key}/ready"
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 

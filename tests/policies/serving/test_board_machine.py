@@ -21,6 +21,12 @@ NUM_BLOCKS = 7
 CHAINS = [tuple(range(8)), (0, 1, 12, 13, 14, 15, 16, 17), (20, 21, 22, 23, 24, 25, 26, 27)]
 """Chains of hashes; the first two share two blocks."""
 
+FIELDS = (
+    "id", "known_tokens", "computed_tokens", "output_tokens", "kv_tokens", "hashes", "instance", "layers_done",
+    "layers_tokens", "remembered", "num_preempted", "cached_tokens", "first_step_s", "first_token_s", "last_token_s",
+    "swapped_tokens", "turn",
+)  # fmt: skip
+
 
 class Board(RuleBasedStateMachine):
     def __init__(self) -> None:
@@ -36,10 +42,11 @@ class Board(RuleBasedStateMachine):
         return list(self.instance.running.values())
 
     def snapshot(self) -> Any:
-        fields = [name for name in RequestState.__slots__ if name not in ("blocks", "_cohort")]
-        requests = [[getattr(s, name) for name in fields] + list(s.blocks) for s in self.board.requests.values()]
-        kv = self.instance.kv
-        return repr((requests, list(self.instance.waiting), list(self.instance.running), self.instance.busy, vars(kv)))
+        requests = [[*(getattr(s, name) for name in FIELDS), *s.blocks] for s in self.board.requests.values()]
+        instance, kv = self.instance, self.instance.kv
+        memory = (kv.holders(), kv.num_free, kv.num_queried_tokens, kv.num_hit_tokens, [kv.match(c) for c in CHAINS])
+        decodes = (list(instance.decodes.pieces), list(instance.prefills), instance.decodes.clock)
+        return repr((requests, list(instance.waiting), list(instance.running), instance.busy, memory, decodes))
 
     def apply(self, action: Action) -> str | None:
         """Carry out an action; a refused one must leave no trace, a started request must have found its own prefix."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from headway import __version__
 from headway.app.cli.shipped import SHIPPED, shipped_folder
+from headway.core.compiled import in_use
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
 """Instruction sets that matter for speed."""
@@ -30,6 +31,8 @@ EXTRAS: dict[str, dict[str, str]] = {
     },
     "client": {"httpx2": "httpx2"},
     "otel": {"opentelemetry-sdk": "opentelemetry.sdk"},
+    "plan": {"matplotlib": "matplotlib", "plotly": "plotly", "pyarrow": "pyarrow", "scipy": "scipy"},
+    "ray": {"ray": "ray"},
 }  # fmt: skip
 """What each extra brings: import names by package."""
 
@@ -58,7 +61,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 def findings(port: int) -> list[Finding]:
     """Look at everything; `port` is the one that a server would listen on."""
     found = [_python(), Finding(what="headway", value=__version__), *_packages(), *_extras()]
-    found += [_cores(), _memory(), _instructions(), _compiler(), *_torch(), _model(), _port(port)]
+    found += [_cores(), _memory(), _instructions(), _compiler(), *_torch(), _simulator(), _model(), _port(port)]
     return found
 
 
@@ -68,6 +71,13 @@ def _python() -> Finding:
     return Finding(
         what="python", value=value, status="ok" if good else "bad", hint="" if good else "Use 3.11 or newer."
     )
+
+
+def _simulator() -> Finding:
+    if in_use() is not None:
+        return Finding(what="simulator", value="compiled")
+    hint = "Results are the same, but come about three times as late. `make fast` compiles it."
+    return Finding(what="simulator", value="plain Python", status="note", hint=hint)
 
 
 def _packages() -> list[Finding]:

@@ -1,1 +1,5 @@
 """Serving in virtual time."""
+
+from headway.core.compiled import path_of
+
+__path__ = path_of(__name__, __path__)
