@@ -75,6 +75,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         What it needs an executor to be able to do.
     tags : tuple of str
         Facts that steer the contract checks, for example ``"preempts"`` or ``"randomised"``.
+    claims : str
+        ``"module:NAME"`` of what its publication claims, for `headway reproduce`; empty when nobody wrote it down.
     """
 
     id: str
@@ -87,6 +89,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     level: Literal["draft", "faithful", "reproduced"] = "draft"
     needs: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    claims: str = ""
 
     @property
     def family(self) -> str:
