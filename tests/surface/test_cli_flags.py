@@ -32,6 +32,10 @@ FLAGS = {
         "<file> --html --json --load --policies --policy --ray --ray-address --requests --seeds --set --trace --workers"
     ),
     "replay": "<recording> --json --policy --recipe --set",
+    "calibrate": (
+        "<model> --block-size --context --device --dtype --json --kv-memory --max-seqs --minutes --native --no-native "
+        "--out --policy --policy-param --quantize --threads --trace"
+    ),
     "trace list": "--json",
     "trace describe": "<file> --columns --drop-bad --format --json --plot --sort",
     "trace convert": "<source> <target> --columns --drop-bad --format --json --sort",

@@ -8,7 +8,22 @@ import typer
 from typer.core import TyperGroup
 
 from headway import __version__
-from headway.app.cli import bench, chat, check, compare, doctor, new, plan, replay, rows, run, serve, show, trace
+from headway.app.cli import (
+    bench,
+    calibrate,
+    chat,
+    check,
+    compare,
+    doctor,
+    new,
+    plan,
+    replay,
+    rows,
+    run,
+    serve,
+    show,
+    trace,
+)
 from headway.core.errors import HeadwayError
 
 
@@ -60,6 +75,7 @@ app.add_typer(bench_app, name="bench", rich_help_panel="Serve")
 app.command("run", rich_help_panel="Plan")(run.run)
 app.command("compare", rich_help_panel="Plan")(compare.compare)
 app.command("plan", rich_help_panel="Plan")(plan.plan)
+app.command("calibrate", rich_help_panel="Plan")(calibrate.calibrate)
 app.add_typer(trace.app, name="trace", rich_help_panel="Plan")
 app.command("replay", rich_help_panel="Plan")(replay.replay)
 app.command("list", rich_help_panel="Mechanisms")(rows.list_rows)

@@ -89,6 +89,14 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Of the model.
     num_kv_tokens : int
         Size of the engine's KV memory in tokens.
+    block_size : int
+        Tokens per block of it.
+    max_seqs : int
+        The most requests that it ran at once; 0 where that is not known.
+    engine : str
+        In what, on what and with what it computed.
+    versions : dict of str to str
+        Of the packages that did.
     errors : dict of str to float
         How far the fit is from what was measured, on steps that it has not seen.
     overheads : dict of str to float
@@ -98,9 +106,13 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     price: FittedPrice
     num_layers: int
     num_kv_tokens: int
+    block_size: int = 16
+    max_seqs: int = 0
     model: str = ""
+    engine: str = ""
     machine: str = ""
     date: str = ""
+    versions: dict[str, str] = {}
     errors: dict[str, float] = {}
     overheads: dict[str, float] = {}
 
