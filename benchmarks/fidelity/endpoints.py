@@ -35,7 +35,7 @@ ENGINES_ABOUT = """\
 # What serving engines add to the time of their kernels: fitted through closed loops to measured TTFT and TPOT of
 # servers on H100 and H200 by benchmarks/fidelity.py endpoints --fit, on the half of the rows its test does not see.
 """
-SERVERS = {
+SERVERS: dict[str, dict[str, Any]] = {
     "vllm": {"budget_tokens": 2048, "mixed": True},
     "sglang": {"budget_tokens": 16384, "mixed": False},
     "trtllm": {"budget_tokens": 4096, "mixed": True},
@@ -118,6 +118,11 @@ def predict(point: Point, fit: EngineFit) -> tuple[float, float]:
     return ClosedLoop(point.setting, made.price).run()
 
 
+def _made(numbers: Iterable[float]) -> EngineFit:
+    given: dict[str, Any] = dict(zip(FITTED, numbers, strict=True))
+    return EngineFit(**given)
+
+
 def fit_engine(points: Iterable[Point]) -> EngineFit:
     """Fit what an engine adds, to the logarithms of the ratios of TPOT and, with half the weight, of TTFT."""
     from scipy.optimize import least_squares
@@ -126,14 +131,14 @@ def fit_engine(points: Iterable[Point]) -> EngineFit:
     start = np.log([1e-3, 1e-5, 1e-6, 1.0])
 
     def gaps(vector: Any) -> list[float]:
-        fit = EngineFit(**dict(zip(FITTED, map(float, np.exp(vector)), strict=True)))
+        fit = _made(map(float, np.exp(vector)))
         found = [(point, *predict(point, fit)) for point in known]
         tpot = [math.log(tpot_s / point.tpot_s) for point, _, tpot_s in found]
         ttft = [0.5 * math.log(ttft_s / point.ttft_s) for point, ttft_s, _ in found]
         return [*tpot, *ttft, *(0.2 * (vector - start))]
 
     best = least_squares(gaps, start, loss="soft_l1", f_scale=0.1, diff_step=0.02, max_nfev=12)
-    return EngineFit(**dict(zip(FITTED, (float(f"{x:.3g}") for x in np.exp(best.x)), strict=True)))
+    return _made(float(f"{x:.3g}") for x in np.exp(best.x))
 
 
 def errors(points: Iterable[Point]) -> list[dict[str, Any]]:
