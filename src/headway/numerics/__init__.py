@@ -1,0 +1,1 @@
+"""Mathematics that knows nothing of what is scheduled: queueing formulas."""
