@@ -246,7 +246,10 @@ def _read(
     if drawn is not None:
         start_s, end_s, max_requests, seed = drawn
         options = replace(options, start_s=start_s, end_s=end_s, max_requests=max_requests, seed=seed)
-    return read_requests(path, format=format, sort=sort, drop_bad=drop_bad, options=options)
+    reading = read_requests(path, format=format, sort=sort, drop_bad=drop_bad, options=options)
+    for column in (reading.table.arrival_s, reading.table.prompt_tokens, reading.table.output_tokens):
+        column.flags.writeable = False  # it is handed out again and again
+    return reading
 
 
 def _require(name: str, value: object, fine: bool, must: str) -> None:

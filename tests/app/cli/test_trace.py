@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,35 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert says in refusal(*words)
     assert list(tmp_path.iterdir()) == []
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "traces.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="needs a source checkout")
+def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-log.csv").write_text("in,out\n1,2\n")
+    span = {"trace_id": "1", "start_time": "2024-03-01T10:00:00Z", "end_time": "2024-03-01T10:00:01Z"}
+    usage = {"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 5}
+    (tmp_path / "spans.jsonl").write_text(json.dumps({**span, "attributes": usage}))
+    lines = re.findall(r"^    headway trace (.*?)(?:  +#.*)?$", PAGE.read_text(), re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        done = run(*line.split())
+        assert done.exit_code == 0, f"{line}: {done.output}"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="needs a source checkout")
+def test_the_recipes_of_the_page_can_be_drawn(tmp_path: Path) -> None:
+    recipes = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(recipes) == 2
+    for number, recipe in enumerate(recipes):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(recipe)
+        done = run("synthesise", tmp_path / "out.jsonl", "--spec", path)
+        assert done.exit_code == 0, done.output
 
 
 def test_help_of_the_verbs_needs_no_numbers() -> None:

@@ -102,6 +102,8 @@ def test_lengths_alone_have_no_times(tmp_path: Path) -> None:
         ("arrival_s,input_tokens\n0,1\n", r"must have a column output_tokens.*--columns output_tokens=NAME"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,1,2\nyesterday,1,2\n", "line 3: arrival_s"),
         ("a sentence", "known format"),
+        ("\x00,\x01\n1,2\n", "must (be CSV|have a column)"),
+        (HEADER + '0,1,"' + "x" * 200_000, "must be CSV"),
         ("\x1f\x8bnot gzip", "readable"),
     ],
 )

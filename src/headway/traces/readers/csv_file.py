@@ -36,7 +36,7 @@ def read(file: IO[bytes], where: str, options: Options) -> Rows:
 
 
 def _read(lines: Iterator[list[str]], file: IO[bytes], where: str, options: Options) -> Rows:
-    header = next(lines, [])
+    header = next(iter(_some(lines, 1, where)), [])
     chosen = resolve(header, options.columns, where)
     places = {target: header.index(name) for target, name in chosen.items()}
     gather = Gather(where, drop_bad=options.drop_bad)
@@ -51,10 +51,7 @@ def _read(lines: Iterator[list[str]], file: IO[bytes], where: str, options: Opti
 def _chunks(lines: Iterator[list[str]], where: str) -> Iterator[tuple[list[list[str]], Ints]]:
     first = 2
     while True:
-        try:
-            rows = list(islice(lines, CHUNK_ROWS))
-        except csv.Error as error:
-            raise TraceError(f"{where}: must be CSV, got: {error}. Mend the file.") from error
+        rows = _some(lines, CHUNK_ROWS, where)
         if not rows:
             return
         numbers = np.arange(first, first + len(rows))
@@ -64,6 +61,13 @@ def _chunks(lines: Iterator[list[str]], where: str) -> Iterator[tuple[list[list[
             rows, numbers = [rows[place] for place in full], numbers[full]
         if rows:
             yield rows, numbers
+
+
+def _some(lines: Iterator[list[str]], num: int, where: str) -> list[list[str]]:
+    try:
+        return list(islice(lines, num))
+    except csv.Error as error:
+        raise TraceError(f"{where}: must be CSV, got: {error}. Mend the file.") from error
 
 
 def _check_widths(rows: Sequence[Sequence[str]], numbers: Ints, width: int, where: str) -> None:
