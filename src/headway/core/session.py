@@ -29,7 +29,10 @@ MAX_REFUSALS_PER_EVENT = 100
 
 
 class Instrument(Protocol):
-    """Somebody who listens to a session. One that raises is logged and removed; the run goes on."""
+    """Somebody who listens to a session. One that raises is logged and removed; the run goes on.
+
+    It may have an attribute `hears`, a tuple of event types; it is then told of these alone.
+    """
 
     def on_event(self, event: Event) -> None:
         """Hear of one event, after the policy has answered it."""
@@ -89,6 +92,7 @@ class Session(Generic[V]):
         self._trace = trace
         self._decide_s = Quantiles()
         self._listeners: list[Instrument] = ([accounts] if accounts else []) + list(instruments)
+        self._told: dict[type[Event], list[Instrument]] = {}  # who hears of which kind of event
         self._first_s = self._last_s = 0.0
         policy.reset(policy_stream(seed))
         if fallback is not None:
@@ -162,12 +166,17 @@ class Session(Generic[V]):
         if self._trace is not None:
             for action in actions:
                 self._trace.write(action)
-        for listener in self._listeners:
+        kind = type(event)
+        told = self._told.get(kind)
+        if told is None:
+            told = self._told[kind] = [who for who in self._listeners if issubclass(kind, getattr(who, "hears", Event))]
+        for listener in told:
             try:
                 listener.on_event(event)
             except Exception:
                 log.exception("%s raised and is removed from the session", type(listener).__name__)
                 self._listeners = [other for other in self._listeners if other is not listener]
+                self._told = {}
 
 
 def policy_stream(seed: int) -> np.random.Generator:

@@ -92,7 +92,6 @@ def test_what_cannot_be_is_refused_with_a_reason_and_changes_nothing(action: Act
 def test_abilities_are_asked_for_by_name() -> None:
     board = ready(can=frozenset())
     assert board.apply(step(Piece("a", 5, (0, 4)))) == "this executor cannot layer_ranges"
-    assert board.apply(step(Piece("a", 20), repeat=2)) == "this executor cannot repeat"
     able = ready(can=frozenset({"share"}))
     assert able.apply(Step(instance="gpu", pieces=(Piece("a", 1),), share=1.5)) is not None
     assert able.apply(Step(instance="gpu", pieces=(Piece("a", 1),), share=0.5)) is None

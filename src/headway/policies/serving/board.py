@@ -26,8 +26,9 @@ class ServingBoard:
     instances : sequence of InstanceState
         The replicas that serve.
     can : frozenset of str
-        What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"repeat"``, ``"speculate"``,
-        ``"share"``, ``"tune"``, ``"migrate"``, ``"swap"``. An action that needs more is refused.
+        What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"speculate"``, ``"share"``,
+        ``"tune"``, ``"migrate"``, ``"swap"``. An action that needs more is refused. ``"repeat"`` says that it repeats
+        steps which may be repeated; others run them once.
     """
 
     def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:

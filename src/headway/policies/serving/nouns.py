@@ -89,8 +89,8 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
         Fine-tuning carried along.
     repeat : int
         Run the step this many times at most, >= 1. It ends before when a request of it ends, when another comes to
-        wait at the instance, or when memory lacks for one more run. Only for steps of single-token pieces, each of
-        which is followed by another.
+        wait at the instance, when memory lacks for one more run, or when the executor has a reason of its own. Only for
+        steps of single-token pieces, each of which is followed by another.
     """
 
     instance: Id

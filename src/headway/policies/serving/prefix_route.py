@@ -80,10 +80,12 @@ class PrefixRoute:
         if not state.hashes:
             return least.id
         most = max(fewest + self.max_more, self.max_times * fewest)
-        longest, _, best = max(
-            ((_matched_tokens(state, instance), -load, instance) for load, instance in loads if load <= most),
-            key=lambda entry: entry[:2],
-        )
+        best, longest, best_load = least, 0, fewest
+        for load, instance in loads:
+            if load <= most:
+                tokens = _matched_tokens(state, instance)
+                if tokens > longest or (tokens == longest and load < best_load):
+                    best, longest, best_load = instance, tokens, load
         enough = longest and longest >= self.min_match_frac * state.request.prompt_tokens
         return best.id if enough else least.id
 
@@ -91,4 +93,5 @@ class PrefixRoute:
 def _matched_tokens(state: RequestState, instance: InstanceState) -> int:
     """How many tokens of a prompt need not be computed; the last one always must be."""
     kv = instance.kv
-    return len(kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size])) * kv.block_size
+    found = len(kv.match(state.hashes))
+    return min(found, (state.known_tokens - 1) // kv.block_size) * kv.block_size if found else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from msgspec.structs import replace
 
 from headway.core.actions import Action, Move, Reject, Wake
 from headway.core.events import Changed, Event, Refused, Woke
@@ -118,8 +117,7 @@ class Stack:
             step = self.batch.form(instance, part, view.now_s)
             actions += part.actions
             if step is not None:
-                repeats = step.repeat == 1 or "repeat" in view.can
-                actions.append(step if repeats else replace(step, repeat=1))
+                actions.append(step)
             elif part.actions:  # it made room and found no use for it: no later event would bring the turn back
                 actions.append(Wake(view.now_s + RETRY_S, RETRY))
         return actions

@@ -45,8 +45,8 @@ class RequestState:
     """
 
     __slots__ = (
-        "_cohort", "_computed", "_known", "_last_s", "block_size", "blocks", "cached_tokens", "first_step_s", "first_token_s",
-        "grows_at", "hashes", "hashing", "id", "instance", "later_hashes", "layers_done",
+        "_cohort", "_computed", "_known", "_last_s", "block_size", "blocks", "cached_tokens", "first_step_s",
+        "first_token_s", "grows_at", "hashes", "hashing", "id", "instance", "later_hashes", "layers_done",
         "layers_tokens", "num_preempted", "one", "remembered", "request", "swapped_tokens", "turn",
     )  # fmt: skip
 

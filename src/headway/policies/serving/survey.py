@@ -61,8 +61,8 @@ def _split(instance: InstanceState, step: Step) -> tuple[bool, tuple[Piece, ...]
 
 
 def _bad_step(step: Step, can: Collection[str]) -> str | None:
-    if step.speculate or step.tune or step.share != 1.0 or step.repeat != 1:
-        asked = {"speculate": step.speculate, "share": step.share != 1.0, "tune": step.tune, "repeat": step.repeat > 1}
+    if step.speculate or step.tune or step.share != 1.0 or step.repeat < 1:
+        asked = {"speculate": step.speculate, "share": step.share != 1.0, "tune": step.tune}
         for ability, wanted in asked.items():
             if wanted and ability not in can:
                 return f"this executor cannot {ability}"

@@ -28,6 +28,8 @@ class RequestLog:
         Requests that were served or turned away.
     """
 
+    hears = (RequestFinished, Failed)
+
     def __init__(self) -> None:
         self._row = array("q")
         self._metrics = {name: array("d") for name in METRICS}

@@ -86,6 +86,7 @@ class Machine:
         self._gaps = gaps
         self._meter = meter
         self._ends = Ends(instance)
+        self._repeats = "repeat" in board.can
         self._run: Run | None = None
         self._owed_s: Seconds = 0.0
         self._landings: list[Callable[[], Event | None]] = []
@@ -99,7 +100,7 @@ class Machine:
     def begin(self, step: Step) -> None:
         """Run a step that the board has accepted."""
         whole, rest = self._board.parts(step)
-        run = Run(step, self._board.now_s, whole, rest)
+        run = Run(step, self._board.now_s, whole, rest, step.repeat if self._repeats else 1)
         if self.instance.num_stages > 1:
             self._flow(run)
         else:
@@ -151,7 +152,7 @@ class Machine:
         instance, start_s = self.instance, self._board.now_s + self._owed_s
         self._owed_s = 0.0
         if run.coasts:
-            most = min(run.step.repeat - run.num_runs, SEGMENT, self._ends.num_runs())
+            most = min(run.most_runs - run.num_runs, SEGMENT, self._ends.num_runs())
             most = affordable_runs(instance, most) if most > 1 else 1
             run.shape = BatchShape(len(instance.decodes), instance.decodes.context_tokens)
             run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
@@ -166,7 +167,7 @@ class Machine:
         over = self._enter_last(run)
         for state in over:
             yield self._truth.finish(state)
-        if not over and not run.cut and run.num_runs < run.step.repeat and self._board.again(run.step):
+        if not over and not run.cut and run.num_runs < run.most_runs and self._board.again(run.step):
             self._lay_out(run)
             return
         self._run = None

@@ -17,6 +17,8 @@ class Run:
 
     Attributes
     ----------
+    most_runs : int
+        How often the step is run at most.
     ends_s : list of float
         When the repeats end that are laid out.
     num_done : int
@@ -33,6 +35,7 @@ class Run:
         "cut",
         "ends_s",
         "entry",
+        "most_runs",
         "num_before",
         "num_done",
         "rest",
@@ -43,8 +46,9 @@ class Run:
         "whole",
     )
 
-    def __init__(self, step: Step, start_s: Seconds, whole: bool, rest: Sequence[Piece]) -> None:
+    def __init__(self, step: Step, start_s: Seconds, whole: bool, rest: Sequence[Piece], most_runs: int) -> None:
         self.step = step
+        self.most_runs = most_runs
         self.start_s = self.since_s = start_s
         self.whole = whole
         self.rest = rest

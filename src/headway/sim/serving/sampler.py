@@ -26,6 +26,8 @@ class Sampler:
         What to look at.
     """
 
+    hears = (StepDone,)
+
     def __init__(self, instances: Mapping[Id, InstanceState]) -> None:
         self._instances = instances
         self._rows: dict[Id, list[tuple[float, ...]]] = {name: [] for name in instances}
@@ -37,9 +39,8 @@ class Sampler:
         if not isinstance(event, StepDone):
             return
         if len(self._spans) < MAX_SPANS:
-            times = f" ×{event.num_runs}" if event.num_runs > 1 else ""
-            name = f"{event.num_tokens // event.num_runs} tokens{times}"
-            self._spans.append((event.at_s - event.step_s, event.at_s, event.instance, name))
+            kind = "decode" if event.num_runs > 1 or event.num_tokens <= self._num_running(event) else "prompts"
+            self._spans.append((event.at_s - event.step_s, event.at_s, event.instance, kind))
         rows = self._rows.get(event.instance)
         if rows is None or (rows and event.at_s < rows[-1][0] + self._gap_s[event.instance]):
             return
@@ -47,6 +48,9 @@ class Sampler:
         if len(rows) >= MAX_SAMPLES:
             del rows[1::2]
             self._gap_s[event.instance] = (rows[-1][0] - rows[0][0]) / len(rows)
+
+    def _num_running(self, event: StepDone) -> int:
+        return self._instances[event.instance].num_running
 
     def _look(self, event: StepDone) -> tuple[float, ...]:
         instance = self._instances[event.instance]
