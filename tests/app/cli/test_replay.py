@@ -82,6 +82,19 @@ def test_the_first_decision_that_differs_is_told(recording: Path, recipe: Path) 
     assert "is the first that differs" in shown
 
 
+def test_without_a_recipe_the_recorded_steps_are_the_price_list(recording: Path) -> None:
+    pytest.importorskip("scipy")
+    header, _, rest = recording.read_text().partition("\n")
+    facts = {"num_layers": 32, "num_blocks": 20_000, "block_size": 16, "max_seqs": 256, "model": "llama"}
+    recording.write_text(json.dumps({**json.loads(header), "facts": facts}) + "\n" + rest)
+    found = result(recording)
+    then, now = found["recorded"]["percentiles_s"], found["replayed"]["percentiles_s"]
+    for metric in ("tpot_s", "e2e_s"):
+        assert now[metric]["p50"] == pytest.approx(then[metric]["p50"], rel=0.1)
+    slower = result(recording, "--policy", "serving/orca")["replayed"]
+    assert slower["policy"] == "serving/orca"
+
+
 def test_names_do_not_matter_and_ends_do(recording: Path, tmp_path: Path) -> None:
     text = recording.read_text()
     other = tmp_path / "other.jsonl"
@@ -102,7 +115,7 @@ def test_names_do_not_matter_and_ends_do(recording: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "--recipe must name a recipe"),
+        ([], "Or name the hardware with --recipe"),
         (["--recipe", "none.toml"], "must be a file that can be read"),
         (["--recipe", "RECIPE", "--policy", "serving/vlm"], "serving/vllm"),
         (["--recipe", "RECIPE", "--set", "token_budgt=1"], "token_budget"),

@@ -15,6 +15,7 @@ from headway.app.cli.studying import SetFlag, setting
 
 if TYPE_CHECKING:
     from headway.app.studies.job import Job
+    from headway.app.studies.recipe import Recipe
     from headway.app.studies.replaying import Difference
 
 
@@ -22,7 +23,7 @@ def replay(
     recording: Annotated[Path, typer.Argument(metavar="TRACE", help="What `run --record` or a server has written.")],
     *,
     recipe: Annotated[
-        Path | None, setting(metavar="FILE.toml", help="Whose hardware, model and promises hold; must be given.")
+        Path | None, setting(metavar="FILE.toml", help="Whose hardware, model and promises hold; fitted if left out.")
     ] = None,
     policy: Annotated[str, setting(metavar="ID", help="Who decides; who did then if left out.")] = "",
     set_: SetFlag = None,
@@ -35,14 +36,13 @@ def replay(
     from headway.app.studies.overrides import changed
     from headway.app.studies.recipe import read_recipe
     from headway.app.studies.replaying import measured, replay_job, who_decided
-    from headway.core.errors import ConfigError
 
-    if recipe is None:
-        raise ConfigError("replay: --recipe must name a recipe for the hardware, got none. Try --recipe FILE.toml.")
-    header, setting_of = who_decided(recording), read_recipe(recipe)
-    job = replay_job(recording, setting_of, policy)
-    job = replay_job(recording, changed(setting_of.but(policies=(job.policy,)), pairs=set_ or ()), job.policy.label)
-    result, difference = _play(job, recording, is_same=header.policy == job.policy.id)
+    header = who_decided(recording)
+    with tempfile.TemporaryDirectory() as folder:
+        setting_of = read_recipe(recipe) if recipe is not None else _fitted(recording, Path(folder))
+        job = replay_job(recording, setting_of, policy)
+        job = replay_job(recording, changed(setting_of.but(policies=(job.policy,)), pairs=set_ or ()), job.policy.label)
+        result, difference = _play(job, recording, Path(folder), is_same=header.policy == job.policy.id)
     told = {
         "trace": str(recording),
         "recorded": {"policy": header.policy, "seed": header.seed, "percentiles_s": measured(recording)},
@@ -56,19 +56,36 @@ def replay(
         _print(told, difference)
 
 
-def _play(job: Job, recording: Path, is_same: bool) -> tuple[dict[str, Any], Difference | None]:
+def _fitted(recording: Path, folder: Path) -> Recipe:
+    """Make a recipe of what a live server has recorded: its steps are the price list."""
+    from headway.app.calibrate.calibration import calibration_of
+    from headway.app.calibrate.recording import read_recording
+    from headway.app.cli.calibrate import save
+    from headway.app.studies.recipe import recipe_of
+    from headway.core.errors import ConfigError
+
+    try:
+        found = calibration_of(read_recording(recording))
+    except ConfigError as error:
+        raise ConfigError(f"{error} Or name the hardware with --recipe FILE.toml.") from error
+    save(found, folder / "calibration.toml")
+    fleet = {"calibration": str(folder / "calibration.toml"), "block_size": found.block_size, "pool": "engine"}
+    if found.max_seqs:
+        fleet["max_running"] = found.max_seqs
+    return recipe_of({"trace": {"source": str(recording)}, "fleet": [fleet]}, recording)
+
+
+def _play(job: Job, recording: Path, folder: Path, is_same: bool) -> tuple[dict[str, Any], Difference | None]:
     from headway.app.studies.job import play
     from headway.app.studies.replaying import first_difference
     from headway.app.studies.result import result_of
     from headway.core.trace import FileTrace, TraceHeader
 
-    start_s = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, studying.progress(job.policy.label) as tell:
-        again = Path(folder) / "again.jsonl"
-        header = TraceHeader(family=job.family, policy=job.policy.id, seed=job.seed)
-        with FileTrace(again, header) as sink:
-            outcome = play(job, trace=sink if is_same else None, on_progress=tell)
-        difference = first_difference(recording, again, job.family) if is_same else None
+    start_s, again = time.perf_counter(), folder / "again.jsonl"
+    header = TraceHeader(family=job.family, policy=job.policy.id, seed=job.seed)
+    with studying.progress(job.policy.label) as tell, FileTrace(again, header) as sink:
+        outcome = play(job, trace=sink if is_same else None, on_progress=tell)
+    difference = first_difference(recording, again, job.family) if is_same else None
     return result_of(outcome, job, time.perf_counter() - start_s), difference
 
 

@@ -15,7 +15,7 @@ from headway.app.studies.choice import choice
 from headway.app.studies.job import Job, job_of
 from headway.app.studies.recipe import Recipe, scenario_class
 from headway.app.studies.result import PERCENTS
-from headway.core.actions import Action
+from headway.core.actions import Action, Wake
 from headway.core.errors import ConfigError
 from headway.core.events import Arrived
 from headway.core.trace import TraceHeader, read_header, read_trace
@@ -116,6 +116,8 @@ def _decisions(path: Path) -> Iterator[tuple[float, Any, dict[str, Any]]]:
     """Yield when each decision was taken, what it says with names by order of appearance, and what it says."""
     names, at_s = _Names(), 0.0
     for record in read_trace(path):
+        if isinstance(record, Wake):  # to be woken decides nothing, and when depends on who drives
+            continue
         if isinstance(record, Action):
             plain: dict[str, Any] = msgspec.to_builtins(record)
             yield at_s, names.replaced(plain), plain
