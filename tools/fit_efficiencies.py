@@ -35,12 +35,12 @@ MEASURED = {"a100-80gb-sxm": "a100", "h100-sxm": "h100"}
 """Accelerators with measurements, and how the files call them."""
 BORROWED = {
     "a100-40gb-sxm": "a100-80gb-sxm", "a40": "a100-80gb-sxm", "a10": "a100-80gb-sxm", "l4": "a100-80gb-sxm",
-    "l40s": "a100-80gb-sxm", "h200-sxm": "h100-sxm", "b200-sxm": "h100-sxm", "mi300x": "h100-sxm",
-    "rtx-4090": "a100-80gb-sxm", "rtx-pro-6000": "a100-80gb-sxm",
+    "l40s": "a100-80gb-sxm", "rtx-4090": "a100-80gb-sxm", "rtx-pro-6000": "a100-80gb-sxm", "h200-sxm": "h100-sxm",
+    "b200-sxm": "h100-sxm", "mi300x": "h100-sxm",
 }  # fmt: skip
-"""Who has none, and whose fits they borrow: of the nearest kin among those measured."""
+"""Who has none, and whose fits they borrow: those whose products run the same way."""
 RUNS = {"rtx-4090": "vllm_run_rtx4090_llama-3.1-8b", "rtx-pro-6000": "vllm_run_rtxpro6000_llama-3.1-8b"}
-"""Borrowers whose products and decode attention are fitted to a run of a server: a name of three files."""
+"""Borrowers fitted to a run of a server: the common name of its three files."""
 TYPES = {"bfloat16": "bf16", "fp8": "fp8"}
 HEAD_DIM = 128
 UNGATED = {(2688, 1856), (4096, 2688)}
@@ -254,7 +254,7 @@ def main() -> None:
     for name in MEASURED:
         fitted[name] = list(fits_of(name, options.data))
     for name, run in RUNS.items():
-        fitted[name] = list(fit_run(options.data / run, "llama-3.1-8b", name))
+        fitted[name] = list(fit_run(options.data / run, "llama-3.1-8b", name, BORROWED[name]))
     for name, operators in fitted.items():
         for operator, result in operators:
             e, found = result["errors"], "  ".join(f"{key} {value:.3g}" for key, value in result["fit"].items())
