@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 MODULES = {
-    "headway.core": ("drivers", "quantiles", "session"),
+    "headway.core": ("quantiles", "session"),
     "headway.policies.serving": (
         "board", "cohort", "draft", "kv", "memory", "recompute", "state", "survey",
     ),

@@ -49,5 +49,5 @@ def test_compiled_and_plain_come_to_the_same() -> None:
 
 def test_copies_of_other_sources_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     before = compiled.folders()
-    monkeypatch.setattr(compiled, "sources", lambda: [])
+    monkeypatch.setattr(compiled, "sources", list)
     assert not set(before) & set(compiled.folders())
