@@ -18,7 +18,7 @@ TARGETS = {
     ("steps", "steps_per_s"): (">=", 100_000.0),
 }
 FLAT_TIMES = 1.2
-"""The time per request of the longest run may be so many times that of the shortest."""
+"""The processor time per request of the longest run may be so many times that of the cheapest shorter one."""
 
 
 def rates(found: Mapping[str, Any]) -> dict[str, float]:
@@ -29,7 +29,7 @@ def rates(found: Mapping[str, Any]) -> dict[str, float]:
         "output_tokens_per_s": found["num_output_tokens"] / took_s,
         "requests_per_cpu_s": found["num_requests"] / cpu_s,
         "output_tokens_per_cpu_s": found["num_output_tokens"] / cpu_s,
-        "request_us": took_s / found["num_requests"] * 1e6,
+        "request_cpu_us": cpu_s / found["num_requests"] * 1e6,
         "simulate_s": took_s,
         "simulate_cpu_s": found["simulate_cpu_s"],
         "wall_s": found["wall_s"],
@@ -94,9 +94,13 @@ def bars(cases: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             found.append(
                 {"case": case, "figure": figure, "target": f"{sign} {target:g}", "measured": value, "met": met}
             )
-    flat = [row["request_us"] for name, row in cases.items() if name.startswith("flat-")]
+    flat = [row["request_cpu_us"] for name, row in cases.items() if name.startswith("flat-")]
     if len(flat) > 1:
-        times = flat[-1] / flat[0]
-        row = {"case": "flat", "figure": "request_us, longest over shortest", "target": f"<= {FLAT_TIMES:g}"}
+        times = flat[-1] / min(flat[:-1])
+        row = {
+            "case": "flat",
+            "figure": "request_cpu_us, longest run over the best shorter one",
+            "target": f"<= {FLAT_TIMES:g}",
+        }
         found.append({**row, "measured": times, "met": times <= FLAT_TIMES})
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headway.core.actions import Move
 from headway.core.drivers import simulate
@@ -120,6 +122,30 @@ def test_only_who_can_hold_the_request_is_asked() -> None:
     view = board("a", b=4)
     cached(view, "b", 1, 2, 3)
     assert PrefixRoute().pick(asking(), view) == "a"
+
+
+@given(
+    caches=st.lists(st.sets(st.integers(1, 6)), min_size=1, max_size=5),
+    loads=st.lists(st.integers(0, 6), min_size=5, max_size=5),
+    max_more=st.integers(0, 6),
+    min_match_frac=st.sampled_from([0.0, 0.3, 0.7]),
+)
+def test_it_is_the_longest_match_within_bounds_whatever_is_cached_where(
+    caches: list[set[int]], loads: list[int], max_more: int, min_match_frac: float
+) -> None:
+    view = board(*(f"i{n}" for n in range(len(caches))))
+    for n, hashes in enumerate(caches):
+        cached(view, f"i{n}", *sorted(hashes))
+        loaded(view, f"i{n}", loads[n])
+    loads = loads[: len(caches)]
+    fewest = min(loads)
+    matched = [next(k for k in range(7) if k + 1 not in hashes or k == 6) for hashes in caches]
+    near = [n for n, load in enumerate(loads) if load <= max(fewest + max_more, 1.5 * fewest)]
+    best = max(near, key=lambda n: (matched[n], -loads[n], -n))
+    if matched[best] * 16 < min_match_frac * 100:
+        best = loads.index(fewest)
+    route = PrefixRoute(max_more=max_more, min_match_frac=min_match_frac)
+    assert route.pick(asking(prompt=100, hashes=(1, 2, 3, 4, 5, 6)), view) == f"i{best}"
 
 
 @pytest.mark.parametrize("wrong", [{"min_match_frac": 1.1}, {"max_more": -1}, {"max_times": 0.5}])

@@ -42,7 +42,7 @@ class PrefixRoute:
     not keep the others from being matched. Without a match the least loaded instance is taken, not the one with the
     smallest tree.
 
-    Cost: O(instances + blocks matched) per request.
+    Cost: O(instances + blocks matched) per request, plus sorting the instances by load.
 
     Examples
     --------
@@ -75,23 +75,22 @@ class PrefixRoute:
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the longest match of those within bounds, or else the least loaded one."""
         able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
-        loads = [(instance.num_requests, instance) for instance in able or view.instances.values()]
-        fewest, least = min(loads, key=lambda pair: pair[0])
-        if not state.hashes:
-            return least.id
+        ranked = sorted(able or view.instances.values(), key=_num_requests)
+        least, fewest = ranked[0], ranked[0].num_requests
         most = max(fewest + self.max_more, self.max_times * fewest)
-        best, longest, best_load = least, 0, fewest
-        for load, instance in loads:
-            if load <= most:
-                tokens = _matched_tokens(state, instance)
-                if tokens > longest or (tokens == longest and load < best_load):
-                    best, longest, best_load = instance, tokens, load
-        enough = longest and longest >= self.min_match_frac * state.request.prompt_tokens
+        # The last token must always be computed, so its block need not be found.
+        hashes = state.hashes[: (state.known_tokens - 1) // least.kv.block_size]
+        best, longest = least, 0
+        for instance in ranked:
+            if longest == len(hashes) or instance.num_requests > most:
+                break
+            if instance.kv.match(hashes[longest : longest + 1]):  # without this block it cannot have more of them
+                num = len(instance.kv.match(hashes))
+                if num > longest:
+                    best, longest = instance, num
+        enough = longest * least.kv.block_size >= self.min_match_frac * state.request.prompt_tokens
         return best.id if enough else least.id
 
 
-def _matched_tokens(state: RequestState, instance: InstanceState) -> int:
-    """How many tokens of a prompt need not be computed; the last one always must be."""
-    kv = instance.kv
-    found = len(kv.match(state.hashes))
-    return min(found, (state.known_tokens - 1) // kv.block_size) * kv.block_size if found else 0
+def _num_requests(instance: InstanceState) -> int:
+    return instance.num_requests
