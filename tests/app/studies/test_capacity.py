@@ -17,7 +17,7 @@ def verdict(passed: bool) -> Verdict:
     )
 
 
-@given(truth=st.floats(0.002, 7.9), start=st.floats(0.5, 4), tolerance_frac=st.floats(0.005, 0.5))
+@given(truth=st.floats(0.01, 7.9), start=st.floats(0.5, 4), tolerance_frac=st.floats(0.005, 0.5))
 def test_the_largest_load_is_found_within_the_tolerance(truth: float, start: float, tolerance_frac: float) -> None:
     found = largest_load(lambda load: verdict(load <= truth), start=start, tolerance_frac=tolerance_frac)
     assert found.load is not None

@@ -84,3 +84,28 @@ def test_a_watch_counts_misses_by_class() -> None:
     assert watch.num_missed == 2
     with pytest.raises(StopRun):
         watch(4, 10)
+
+
+@pytest.mark.parametrize("load", [0.5, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("policy", ["serving/vllm", "serving/sarathi"])
+def test_serving_runs_that_are_stopped_would_have_missed(load: float, policy: str) -> None:
+    setting = {
+        "trace": {
+            "lengths": {"kind": "lognormal", "prompt_median": 900, "prompt_sigma": 1.0, "output_median": 60,
+                        "output_sigma": 1.0, "max_prompt_tokens": 6000, "max_output_tokens": 900},
+            "arrivals": {"kind": "poisson", "rate_per_s": 8.0},
+            "slo_classes": {"chat": 0.7, "batch": 0.2, "nobody": 0.1},
+            "num_requests": 600,
+        },
+        "model": {"name": "llama-3-8b"},
+        "fleet": [{"accelerator": "a100-80gb-sxm"}],
+        "slo": [{"name": "chat", "ttft_s": 0.6, "tpot_s": 0.05}, {"name": "batch", "e2e_s": 20.0}],
+    }  # fmt: skip
+    whole = Job(family="serving", setting=setting, policy=Choice(id=policy), load=load)
+    want = play(whole).report.numbers["goodput_frac"]
+    watch = Watch(bounds_in(setting["slo"]), lambda num_all: num_all)  # type: ignore[arg-type]
+    play(whole, instruments=[watch], on_progress=watch)
+    assert 1 - watch.num_missed / 600 == pytest.approx(want)
+    verdict = try_out(whole, (0,), 0.9)
+    assert verdict.passed == (want >= 0.9)
+    assert want <= verdict.good_frac + 1e-9

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from headway.core.events import Arrived, Event, Failed, Finished
 from headway.core.nouns import Id
 
 Bounds = Mapping[str, Mapping[str, float]]
 """By class, the largest value of each metric that is good."""
+
+Hear = Callable[[Any], None]
 
 
 class StopRun(Exception):
@@ -32,16 +35,26 @@ class Watch:
         self._bounds = bounds
         self._may_miss = may_miss
         self._class_of: dict[Id, str] = {}
+        self._heard: dict[type[Event], Hear] = {Arrived: self._arrive, Finished: self._finish, Failed: self._fail}
+        self._hear: dict[type[Event], Hear] = {}
 
     def on_event(self, event: Event) -> None:
         """Follow one event."""
-        if isinstance(event, Arrived):
-            self._class_of[event.work.id] = getattr(event.work, "slo_class", event.work.tenant)
-        elif isinstance(event, Finished):
-            bounds = self._bounds.get(self._class_of.pop(event.id, ""), {})
-            self.num_missed += any(getattr(event, metric, 0.0) > bound for metric, bound in bounds.items())
-        elif isinstance(event, Failed):
-            self.num_missed += self._class_of.pop(event.id, None) is not None
+        kind = type(event)
+        hear = self._hear.get(kind)
+        if hear is None:  # most events are of kinds that do not matter here
+            hear = self._hear[kind] = next((h for base, h in self._heard.items() if issubclass(kind, base)), _pass)
+        hear(event)
+
+    def _arrive(self, event: Any) -> None:
+        self._class_of[event.work.id] = getattr(event.work, "slo_class", event.work.tenant)
+
+    def _finish(self, event: Any) -> None:
+        bounds = self._bounds.get(self._class_of.pop(event.id, ""), {})
+        self.num_missed += any(getattr(event, metric, 0.0) > bound for metric, bound in bounds.items())
+
+    def _fail(self, event: Any) -> None:
+        self.num_missed += self._class_of.pop(event.id, None) is not None
 
     def __call__(self, _num_ended: int, num_all: int) -> None:
         """Hear of progress.
@@ -54,6 +67,10 @@ class Watch:
         self.num_all = num_all
         if self.num_missed > self._may_miss(num_all):
             raise StopRun
+
+
+def _pass(_: Any) -> None:
+    pass
 
 
 def bounds_in(tables: Iterable[Mapping[str, object]]) -> dict[str, dict[str, float]]:
