@@ -51,6 +51,7 @@ FLAGS = {
     "show": "<id> --config --json",
     "new": "<id> --arxiv --authors --directory --json --seat --title --year",
     "check": "<ids> --json",
+    "reproduce": "<id> --claims --html --json --quick --seeds --workers",
     "doctor": "--json --port",
     "bench serve": (
         "<more_goodput> --api-key --backend --base-url --burstiness --dataset-name --dataset-path "

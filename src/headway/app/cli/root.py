@@ -18,6 +18,7 @@ from headway.app.cli import (
     new,
     plan,
     replay,
+    reproduce,
     rows,
     run,
     serve,
@@ -82,4 +83,5 @@ app.command("list", rich_help_panel="Mechanisms")(rows.list_rows)
 app.command("show", rich_help_panel="Mechanisms")(show.show)
 app.command("new", rich_help_panel="Mechanisms")(new.new)
 app.command("check", rich_help_panel="Mechanisms")(check.check)
+app.command("reproduce", rich_help_panel="Mechanisms")(reproduce.reproduce)
 app.command("doctor", rich_help_panel="Machine")(doctor.doctor)

@@ -20,12 +20,16 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Types of the numbers of weights, and of keys and values; ``"bf16"``.
     max_tokens : int
         The most output tokens that every request asks for, >= 1; 0 takes the longest output of the trace.
+    context_tokens : int
+        Longest prompt and output together, >= 1, for a model that was stretched beyond its config, as by scaled rotary
+        positions; 0 takes the config's.
     """
 
     name: str = "llama-3-8b"
     weights: str = "bf16"
     kv: str = "bf16"
     max_tokens: int = 0
+    context_tokens: int = 0
 
 
 class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

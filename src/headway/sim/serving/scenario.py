@@ -170,7 +170,7 @@ class ServingScenario:
             raise ConfigError(f"trace {table.source}: must have at least one request, got none. Widen its span.")
         if any(spec.calibration for spec in self.fleet):
             return
-        longest = model_facts(self.model.name).max_context_tokens
+        longest = self.model.context_tokens or model_facts(self.model.name).max_context_tokens
         tokens = table.prompt_tokens + table.output_tokens
         row = int(np.argmax(tokens))
         if tokens[row] > longest:

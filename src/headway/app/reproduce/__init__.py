@@ -1,0 +1,1 @@
+"""What publications claim, held against what is measured here."""

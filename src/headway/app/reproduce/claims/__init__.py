@@ -1,0 +1,1 @@
+"""Claims of publications, one file per mechanism; catalogue rows name them."""
