@@ -38,7 +38,7 @@ def reproduce(
     if not id:
         _list(json)
         return
-    studying.check_files(html, drawn=True)
+    studying.check_figures(html)
     chosen = studying.whole_numbers(seeds or str(QUICK_SEEDS if quick else SEEDS), "--seeds")
     if not chosen:
         raise ConfigError(f"--seeds: must be one or more, got {seeds!r}. Try 5.")
