@@ -12,6 +12,8 @@ DECODE_TOKENS = 16
 """Output tokens of a burst that is there for its decodes."""
 SMALLEST_PROMPT = 8
 PROMPTS_PER_PILE = 3
+BLOCK_ROOM = 16
+"""Tokens by which a request may take more of the memory than it has."""
 
 
 class Design:
@@ -55,20 +57,20 @@ class Design:
         return [int(length) for length in self._rng.permutation(lengths)]
 
     def _batches(self) -> list[int]:
-        most = max(1, min(self._max_seqs, self._kv_tokens // (2 * SMALLEST_PROMPT + DECODE_TOKENS)))
+        most = max(1, min(self._max_seqs, self._kv_tokens // (SMALLEST_PROMPT + DECODE_TOKENS + BLOCK_ROOM)))
         sizes = sorted({min(1 << power, most) for power in range(10)} | {min(3 << power, most) for power in range(8)})
         return [int(size) for size in self._rng.permutation(sizes)]
 
     def _decodes(self, num: int) -> list[Planned]:
         """So many requests of about equal length: steps of decodes alone, at one of many contexts."""
-        room = min(self._longest, self._kv_tokens // num - DECODE_TOKENS - 16, 4 * self._budget // num)
+        room = min(self._longest, self._kv_tokens // num - DECODE_TOKENS - BLOCK_ROOM, 4 * self._budget // num)
         length = self._between(SMALLEST_PROMPT, max(SMALLEST_PROMPT, room))
         return self._burst([length] * num, [DECODE_TOKENS] * num)
 
     def _pile(self, num: int) -> list[Planned]:
         """More prompts than one step takes, of all lengths: chunks beside decodes, with something before them."""
         count = max(PROMPTS_PER_PILE, num)
-        room = min(self._longest, self._kv_tokens // count - DECODE_TOKENS - 16, 8 * self._budget // count)
+        room = min(self._longest, self._kv_tokens // count - DECODE_TOKENS - BLOCK_ROOM, 8 * self._budget // count)
         lengths = [self._between(SMALLEST_PROMPT, max(SMALLEST_PROMPT, room)) for _ in range(count)]
         return self._burst(lengths, [int(n) for n in self._rng.integers(1, DECODE_TOKENS, count, endpoint=True)])
 

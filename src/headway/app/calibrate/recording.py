@@ -144,7 +144,7 @@ class _Tape:
         took_s = (done.at_s - self._begun_s) / done.num_runs
         if step.speculate or step.share != 1.0 or not tokens or took_s <= 0:
             return None
-        return MeasuredStep(tokens, decodes, context, chunks, pairs, took_s, done.num_runs)
+        return MeasuredStep(tokens, decodes, context, chunks, pairs, took_s, done.num_runs, done.at_s)
 
     def _advance(self, piece: Piece, done: StepDone) -> None:
         seat = self._seats.get(piece.request)

@@ -8,10 +8,10 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from msgspec import Struct
 
@@ -58,53 +58,65 @@ def serving(flags: Sequence[str], recording: Path, threads: int = 0) -> Iterator
     EngineError
         When it does not start; with what it said.
     """
-    process = _start(flags, recording, threads)
+    running = _Process(flags, recording, threads)
     try:
-        yield _ready(process)
+        yield running.ready()
     finally:
-        _stop(process)
+        running.stop()
 
 
-def _start(flags: Sequence[str], recording: Path, threads: int) -> subprocess.Popen[str]:
-    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
-    return subprocess.Popen(
-        [*COMMAND, *flags, *FIXED, "--trace", str(recording)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        process_group=0,  # a Ctrl-C is for us to act on
-    )
+class _Process:
+    """A server's process and what it says."""
+
+    def __init__(self, flags: Sequence[str], recording: Path, threads: int) -> None:
+        environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+        self._process = subprocess.Popen(
+            [*COMMAND, *flags, *FIXED, "--trace", str(recording)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            process_group=0,  # a Ctrl-C is for us to act on
+        )
+        self._remarks: list[str] = []
+        self._lines = queue.Queue[str]()
+        self._readers = [
+            threading.Thread(target=_read, args=(self._process.stdout, self._lines.put), daemon=True),
+            threading.Thread(target=_read, args=(self._process.stderr, self._remarks.append), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def ready(self) -> Server:
+        """Wait for the first line, which says where it listens."""
+        try:
+            facts = json.loads(self._lines.get(timeout=START_S))
+        except (queue.Empty, ValueError):
+            self.stop()
+            raise EngineError(f"calibrate: the server must start, got: {self._last_words()}") from None
+        return Server(facts["url"], facts)
+
+    def stop(self) -> None:
+        """Ask for an orderly end, and do not wait for one for ever; may be called twice."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for reader in self._readers:
+            reader.join()
+
+    def _last_words(self) -> str:
+        said = [line.strip() for line in self._remarks if line.strip()]
+        sentence = next((line for line in reversed(said) if line.startswith("headway: ")), said[-1] if said else "")
+        return sentence.removeprefix("headway: ") or "nothing"
 
 
-def _ready(process: subprocess.Popen[str]) -> Server:
-    said, first = list[str](), queue.Queue[str]()
-    assert process.stdout is not None
-    assert process.stderr is not None
-    threading.Thread(target=_read, args=(process.stderr, said.append), daemon=True).start()
-    threading.Thread(target=_read, args=(process.stdout, first.put), daemon=True).start()
-    try:
-        line = first.get(timeout=START_S)
-        facts = json.loads(line)
-    except (queue.Empty, ValueError):
-        why = next((line.strip() for line in reversed(said) if line.startswith("headway:")), "")
-        why = why.removeprefix("headway: ") or "".join(said[-1:]).strip() or "nothing"
-        raise EngineError(f"calibrate: the server must start, got: {why}") from None
-    return Server(facts["url"], facts)
-
-
-def _read(lines: Any, keep: Any) -> None:
-    for line in lines:
-        keep(line)
+def _read(lines: IO[str], keep: Callable[[str], object]) -> None:
+    """Keep every line, and an empty one at the end."""
+    with lines:
+        for line in lines:
+            keep(line)
     keep("")
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """Ask for an orderly end, and do not wait for one for ever."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -30,6 +30,8 @@ class MeasuredStep(Struct, frozen=True, gc=False):
         From when the engine could decide on it to when it could decide on the next, in seconds, > 0.
     num_runs : int
         Of how many runs the others are the mean.
+    at_s : float
+        When it ended, in seconds of the engine's clock.
     """
 
     tokens: int
@@ -39,6 +41,7 @@ class MeasuredStep(Struct, frozen=True, gc=False):
     pairs: float
     took_s: float
     num_runs: int = 1
+    at_s: float = 0.0
 
 
 class StepColumns:
