@@ -6,7 +6,7 @@ same books, so a policy meets the same memory in both. Executors write, policies
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
 from headway.core.errors import ConfigError
@@ -44,19 +44,27 @@ class BlockPool:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.caching = caching
-        self._blank = list(range(num_blocks - 1, -1, -1))
-        self._cached: OrderedDict[int, None] = OrderedDict()
-        self._shared: dict[int, int] = {}  # how many hold a block, where it is more than one
-        self._hash_of: dict[int, int] = {}
-        self._block_of: dict[int, int] = {}
-        self._pins: dict[Id, tuple[Seconds, list[int]]] = {}
         self.num_queried_tokens = 0
         self.num_hit_tokens = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Lose all content; nobody holds anything any more."""
+        self._blank = list(range(self.num_blocks - 1, -1, -1))
+        self._shared: dict[int, int] = {}  # how many hold a block, where it is more than one
+        self._hash_of: list[int | None] = [None] * self.num_blocks
+        self._block_of: dict[int, int] = {}
+        self._num_cached = 0
+        self._run_of = [0] * self.num_blocks  # with which others a cached block was released; 0 when it is not cached
+        self._runs: deque[tuple[int, list[int]]] = deque()  # released together, earliest first; some are held again
+        self._num_in_runs = 0
+        self._num_runs = 0
+        self._pins: dict[Id, tuple[Seconds, list[int]]] = {}
 
     @property
     def num_free(self) -> int:
         """Blocks that a request could get now."""
-        return len(self._blank) + len(self._cached)
+        return len(self._blank) + self._num_cached
 
     @property
     def used_frac(self) -> float:
@@ -79,17 +87,18 @@ class BlockPool:
 
     def num_cached_free(self, blocks: Iterable[int]) -> int:
         """How many of `blocks` are held by nobody; taking them uses up that many free blocks."""
-        return sum(block in self._cached for block in blocks)
+        return sum([self._run_of[block] != 0 for block in blocks])
 
     def num_holders(self, block: int) -> int:
         """How many hold `block`, which is held or cached."""
-        return 0 if block in self._cached else self._shared.get(block, 1)
+        return 0 if self._run_of[block] else self._shared.get(block, 1)
 
     def hold(self, blocks: Iterable[int]) -> None:
         """Count one more holder for each block; cached ones stop being free."""
         for block in blocks:
-            if block in self._cached:
-                del self._cached[block]
+            if self._run_of[block]:
+                self._run_of[block] = 0
+                self._num_cached -= 1
             else:
                 self._shared[block] = self._shared.get(block, 1) + 1
 
@@ -127,22 +136,27 @@ class BlockPool:
 
     def release(self, blocks: Sequence[int]) -> None:
         """Count one holder less for each block. The last is forgotten first: prefixes are found from the front."""
-        if not self._hash_of and not self._shared:
+        if not self._block_of and not self._shared:
             self._blank.extend(reversed(blocks))
             return
-        for block in reversed(blocks):
+        self._num_runs += 1
+        number, run, rest = self._num_runs, list[int](), list[int]()
+        for block in blocks:
             if block in self._shared:
-                self._shared[block] -= 1
-                if self._shared[block] == 1:
-                    del self._shared[block]
-            elif block in self._hash_of:
-                self._cached[block] = None
+                self._let_go(block)
+            elif self._hash_of[block] is None:
+                rest.append(block)
             else:
-                self._blank.append(block)
+                self._run_of[block] = number
+                run.append(block)
+        rest.reverse()
+        self._blank += rest
+        if run:
+            self._keep(number, run)
 
     def remember(self, block: int, hash_: int) -> None:
         """Make the full `block` findable by the chained hash of its content, unless an equal block already is."""
-        if self.caching and hash_ not in self._block_of and block not in self._hash_of:
+        if self.caching and hash_ not in self._block_of and self._hash_of[block] is None:
             self._block_of[hash_] = block
             self._hash_of[block] = hash_
 
@@ -164,18 +178,43 @@ class BlockPool:
             self.unpin(owner)
         return over
 
-    def forget(self) -> None:
-        """Lose all content; nobody holds anything any more."""
-        self._blank = list(range(self.num_blocks - 1, -1, -1))
-        for book in (self._cached, self._shared, self._hash_of, self._block_of, self._pins):
-            book.clear()
-
     def holders(self) -> tuple[int, ...]:
         """Reference counts of all blocks, by block id; for checks."""
-        free = {*self._blank, *self._cached}
-        return tuple(0 if block in free else self._shared.get(block, 1) for block in range(self.num_blocks))
+        blank = set(self._blank)
+        return tuple(
+            0 if block in blank or self._run_of[block] else self._shared.get(block, 1)
+            for block in range(self.num_blocks)
+        )
+
+    def _let_go(self, block: int) -> None:
+        left = self._shared[block] - 1
+        if left == 1:
+            del self._shared[block]
+        else:
+            self._shared[block] = left
+
+    def _keep(self, number: int, run: list[int]) -> None:
+        """Note that these are cached from now on."""
+        self._runs.append((number, run))
+        self._num_cached += len(run)
+        self._num_in_runs += len(run)
+        if self._num_in_runs > 2 * self.num_blocks:  # many were held again, and released again in later runs
+            valid = [(n, [block for block in r if self._run_of[block] == n]) for n, r in self._runs]
+            self._runs = deque([entry for entry in valid if entry[1]])
+            self._num_in_runs = self._num_cached
 
     def _forget_oldest(self) -> int:
-        block, _ = self._cached.popitem(last=False)
-        del self._block_of[self._hash_of.pop(block)]
-        return block
+        while True:
+            number, run = self._runs[0]
+            while run:
+                block = run.pop()
+                self._num_in_runs -= 1
+                if self._run_of[block] == number:
+                    self._run_of[block] = 0
+                    self._num_cached -= 1
+                    hash_ = self._hash_of[block]
+                    assert hash_ is not None
+                    self._hash_of[block] = None
+                    del self._block_of[hash_]
+                    return block
+            self._runs.popleft()

@@ -17,6 +17,7 @@ from headway.sim.serving.price import BatchShape, StepPrice
 from headway.sim.serving.run import Run, affordable_runs, ends_of_decodes, shape_of
 from headway.sim.serving.truth import Ends
 
+NEVER_S: Seconds = float("inf")
 SEGMENT = 32
 """How many repeats are laid out at once; an arrival is likely to cut a longer plan anyway."""
 
@@ -63,6 +64,8 @@ class Machine:
 
     Attributes
     ----------
+    look_s : float
+        When there is next something to enter into the books that no entry of the agenda tells of.
     busy_s : float
         Time spent computing, in seconds; with several stages, of all of them together divided by their number.
     """
@@ -79,6 +82,7 @@ class Machine:
     ) -> None:
         self.instance = instance
         self.busy_s: Seconds = 0.0
+        self.look_s: Seconds = NEVER_S
         self._board = board
         self._price = price
         self._agenda = agenda
@@ -116,16 +120,14 @@ class Machine:
         index = run.passed(self._board.now_s, inclusive)
         if index < len(run.ends_s) - 1:
             del run.ends_s[index + 1 :]
+            self._look_ahead(run)
             self._agenda.call_off(run.entry)
             run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
 
     def catch_up(self, now_s: Seconds, inclusive: bool) -> None:
         """Enter into the books what has been repeated up to a time."""
         run = self._run
-        if run is None or run.ends_s[run.num_done] > now_s or run.num_done == len(run.ends_s) - 1:
-            return
-        index = run.passed(now_s, inclusive)
-        if index > run.num_done:
+        if run is not None and (index := run.passed(now_s, inclusive)) > run.num_done:
             self._enter(run, index, more=True)
 
     def land(self, state: RequestState, took_s: Seconds) -> Iterator[Event]:
@@ -140,7 +142,7 @@ class Machine:
         """Forget everything: the instance has failed."""
         for run in [*self._flows, *([self._run] if self._run else [])]:
             self._agenda.call_off(run.entry)
-        self._run, self._flows, self._owed_s = None, [], 0.0
+        self._run, self._flows, self._owed_s, self.look_s = None, [], 0.0, NEVER_S
         self._landings.clear()
         self._ends.clear()
         self._stages_free_s = [self._board.now_s] * self.instance.num_stages
@@ -160,6 +162,7 @@ class Machine:
             run.shape = shape_of(run, instance)
             run.lay_out([start_s + self._price.step_s(run.shape)])
         run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
+        self._look_ahead(run)
 
     def _end(self) -> Iterator[Event]:
         run = self._run
@@ -188,6 +191,11 @@ class Machine:
         self._spend(run, BatchShape(len(decodes), decodes.context_tokens), times_s[-1])
         self._board.coast(run.step, times_s, more)
         run.num_done = until
+        self._look_ahead(run)
+
+    def _look_ahead(self, run: Run) -> None:
+        """Note when the next repeat ends that nobody else will tell of."""
+        self.look_s = run.ends_s[run.num_done] if run.num_done < len(run.ends_s) - 1 else NEVER_S
 
     def _advance(self, run: Run) -> list[RequestState]:
         """Enter one run of a step in the books, piece by piece; returns who stops with it."""

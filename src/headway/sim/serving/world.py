@@ -95,6 +95,7 @@ class ServingWorld:
             )
             for i in instances
         }
+        self._all_machines = list(self._machines.values())
         self._at_once = True  # whether what happens now comes before the ends of steps at this instant
         self._wakes: set[tuple[Seconds, str]] = set()
         self._num_idle_wakes = 0
@@ -171,8 +172,9 @@ class ServingWorld:
         self.view.now_s = now_s
         self._at_once = rank == NEWS
         self._num_idle_wakes = self._num_idle_wakes + 1 if rank == WAKE else 0
-        for machine in self._machines.values():
-            machine.catch_up(now_s, rank != NEWS)
+        for machine in self._all_machines:
+            if machine.look_s <= now_s:
+                machine.catch_up(now_s, rank != NEWS)
 
     def _arrive(self, true: TrueRequest) -> Event:
         request = true.request
