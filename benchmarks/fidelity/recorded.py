@@ -94,6 +94,21 @@ def carried(run: Run, knobs: Knobs) -> dict[str, dict[str, Floats]]:
     }
 
 
+def states(run: Run, knobs: Knobs) -> dict[str, dict[str, float]]:
+    """Hold the counters of a played run, second by second, against the server's own; the fit has not seen these."""
+    counted = run.counters()
+    if not counted:
+        return {}
+    samples = run.outcome(run.fitted(knobs)).samples
+    latest = np.maximum(np.searchsorted(samples["at_s"], counted.pop("at_s"), side="right") - 1, 0)
+    found = {}
+    for name, real in counted.items():
+        played = samples[name][latest].astype(np.float64)
+        gap = float(np.abs(played - real).mean())
+        found[name] = {"measured": float(real.mean()), "played": float(played.mean()), "mean_abs_gap": gap}
+    return found
+
+
 def report(run: Run, others: list[Run], train_frac: float = 0.5) -> dict[str, Any]:
     """Fit and score."""
     num_train = round(len(run.table) * train_frac)
@@ -117,6 +132,7 @@ def report(run: Run, others: list[Run], train_frac: float = 0.5) -> dict[str, An
         "start": borrowed()._asdict(),
         "fit": knobs._asdict(),
         "predictions": rows,
+        "counters": states(run, knobs),
         "carried_onto": onto,
     }
 
@@ -130,6 +146,9 @@ def show(found: dict[str, Any]) -> None:
     for name, parts in found["predictions"].items():
         for part, row in parts.items():
             print(f"{f'{name}, {part}':36}{_cells(row)}")
+    for name, row in found["counters"].items():
+        what = f"{row['measured']:.2f}, played {row['played']:.2f}, {row['mean_abs_gap']:.2f} apart"
+        print(f"{name}, second by second: on average {what}")
     for other, ways in found["carried_onto"].items():
         print(f"carried onto {other}:")
         for name, row in ways.items():

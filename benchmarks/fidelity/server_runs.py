@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from headway.core import catalogue
 from headway.core.errors import ConfigError
+from headway.core.scenario import Outcome
 from headway.sim.serving.cost import Efficiency, EngineFit, Replica, accelerator_facts, replica
 from headway.sim.serving.cost.efficiency import efficiency, engine
 from headway.sim.serving.recipe import FleetSpec, ModelSpec
@@ -97,6 +99,27 @@ class Run:
 
     def play(self, server: Replica, *, ahead: bool = True) -> dict[str, Floats]:
         """Play the run; returns what each request feels, by arrival."""
+        works = self.outcome(server, ahead).works
+        if len(works["row"]) != len(self.table):
+            raise ConfigError(f"{self.path}: every request must be served, {len(works['row'])} were. See the memory.")
+        order = np.argsort(works["row"])
+        return {name: works[name][order].astype(np.float64) for name in METRICS}
+
+    def counters(self) -> dict[str, Floats]:
+        """Return what the server counted second by second, where a ``.timeseries.csv`` lies beside the log."""
+        path = Path(str(self.path).partition(".jsonl")[0] + ".timeseries.csv")
+        if not path.is_file():
+            return {}
+        with path.open() as lines:
+            rows = list(csv.DictReader(lines))
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+        found = {"at_s": columns["t"], "running": columns["running"], "waiting": columns["waiting"]}
+        if columns["kv_cache_pct"].any():
+            found["kv_used_frac"] = columns["kv_cache_pct"] / 100
+        return found
+
+    def outcome(self, server: Replica, ahead: bool = True) -> Outcome:
+        """Play the run."""
         cache = self.meta.get("kv_cache", {})
         fleet = FleetSpec(
             accelerator=self.accelerator.name,
@@ -107,12 +130,7 @@ class Run:
         asked = self._asked
         settings = {"max_batched_tokens": asked["max_num_batched_tokens"], "max_seqs": asked["max_num_seqs"]}
         policy = catalogue.build("serving/vllm-v1", {**settings, "ahead": ahead})
-        scenario = _Rig(self, fleet, server)
-        works = scenario.play(policy).works
-        if len(works["row"]) != len(self.table):
-            raise ConfigError(f"{self.path}: every request must be served, {len(works['row'])} were. See the memory.")
-        order = np.argsort(works["row"])
-        return {name: works[name][order].astype(np.float64) for name in METRICS}
+        return _Rig(self, fleet, server).play(policy)
 
     @property
     def _asked(self) -> dict[str, Any]:

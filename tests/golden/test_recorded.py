@@ -87,9 +87,13 @@ def test_a_run_without_settings_is_refused(recorded: ModuleType, tmp_path: Path)
 
 @pytest.mark.skipif(not REAL.exists(), reason="needs the recorded run")
 def test_the_second_half_of_a_real_run_is_within_the_target(recorded: ModuleType) -> None:
-    """With the numbers that the benchmark fits to the first half."""
-    run = recorded.Run(REAL)
-    times = run.play(run.fitted(recorded.Knobs(1.134, 0.932, 0.8598, 2.432e-4, 5.569e-6)))
+    """With the numbers that the benchmark fits to the first half; queue and memory fill as the server's did."""
+    run, knobs = recorded.Run(REAL), recorded.Knobs(1.134, 0.932, 0.8598, 2.432e-4, 5.569e-6)
+    times = run.play(run.fitted(knobs))
     found = recorded.score(run, times, slice(150, None))
     assert max(abs(found[metric]["p50_error"]) for metric in ("ttft_s", "tpot_s", "e2e_s")) < 0.05
     assert abs(found["output_tokens_per_s"]["error"]) < 0.05
+    counters = recorded.states(run, knobs)
+    assert counters["running"]["mean_abs_gap"] < 2
+    assert counters["waiting"]["mean_abs_gap"] < 5
+    assert counters["kv_used_frac"]["mean_abs_gap"] < 0.05
