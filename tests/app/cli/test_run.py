@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ def test_the_keys_of_the_result_are_these(recipe: Path) -> None:
     assert set(found["counts"]) == COUNTS
     assert set(found["goodput"]) == {"frac", "per_s"}
     assert set(found["throughput"]) == {"requests_per_s", "output_tokens_per_s", "prompt_tokens_per_s"}
-    assert set(found["utilisation"]) == {"busy_frac", "kv_used_frac", "prefix_hit_frac", "num_accelerators"}
+    assert set(found["utilisation"]) == {
+        "busy_frac", "arithmetic_used_frac", "bandwidth_used_frac", "kv_used_frac", "prefix_hit_frac",
+        "num_accelerators",
+    }  # fmt: skip
     assert set(found["energy"]) == {"j", "j_per_output_token"}
     assert set(found["cost"]) == {"usd", "usd_per_mtok"}
     assert set(found["versions"]) == {"headway", "python", "numpy"}
@@ -156,9 +160,14 @@ def test_files_are_written(recipe: Path, tmp_path: Path) -> None:
         (["--load", "0"], "loads must be > 0"),
         (["--html", "no-such-folder/r.html"], "its folder must exist"),
         (["--record", "no-such-folder/r.jsonl"], "its folder must exist"),
+        (["--html", "r.html", "--plot", "r.tiff"], "must end in .png"),
+        (["--html", "r.html", "--perfetto", "r.trace"], "must end in .json"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(recipe: Path, words: list[str], says: str) -> None:
+def test_what_is_wrong_is_one_sentence(
+    recipe: Path, words: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipe.parent)
     assert says in refusal(recipe, *words)
     assert [file.name for file in recipe.parent.iterdir()] == ["recipe.toml"]
 
@@ -184,6 +193,14 @@ def test_a_bad_trace_is_one_sentence_and_leaves_nothing(recipe: Path, tmp_path: 
 
 def test_a_recipe_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert "must be a file that can be read" in refusal(tmp_path / "none.toml")
+
+
+def test_without_a_drawing_library_the_pip_line_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("matplotlib", "plotly"):
+        monkeypatch.setitem(sys.modules, name, None)
+    told = refusal(recipe, "--html", recipe.parent / "r.html")
+    assert "pip install 'headway[plan]'" in told
+    assert result(recipe)["counts"]["finished"] == 60  # nothing else needs it
 
 
 @pytest.mark.usefixtures("shop")

@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "utilisation": {
         "busy_frac": "utilisation_frac", "kv_used_frac": "kv_used_frac", "prefix_hit_frac": "prefix_hit_frac",
+        "arithmetic_used_frac": "arithmetic_used_frac", "bandwidth_used_frac": "bandwidth_used_frac",
         "num_accelerators": "num_accelerators",
     },
     "energy": {"j": "energy_j", "j_per_output_token": "energy_j_per_output_token"},

@@ -19,7 +19,8 @@ SHOWN = (
 """What a comparison shows of all that was measured; the rest is in its JSON."""
 FACTS = (
     "num_requests", "num_finished", "num_rejected", "num_preemptions", "requests_per_s", "prompt_tokens_per_s",
-    "output_tokens_per_s", "goodput_frac", "goodput_per_s", "utilisation_frac", "kv_used_frac", "prefix_hit_frac",
+    "output_tokens_per_s", "goodput_frac", "goodput_per_s", "utilisation_frac", "arithmetic_used_frac",
+    "bandwidth_used_frac", "kv_used_frac", "prefix_hit_frac",
     "num_accelerators", "energy_j", "energy_j_per_output_token", "cost_usd", "cost_usd_per_mtok",
 )  # fmt: skip
 """What a single run shows beside its times."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from headway.core.nouns import Id, Seconds
@@ -21,6 +21,9 @@ class Power(Protocol):
 
     def watts(self, shape: BatchShape) -> float:
         """While such a step runs."""
+
+    def utilisation(self, shape: BatchShape) -> tuple[float, float]:
+        """Shares of the peaks of arithmetic and of memory bandwidth that such a step makes use of."""
 
 
 class EnergyMeter:
@@ -54,14 +57,26 @@ class EnergyMeter:
 
     def joules(self, duration_s: Seconds) -> float:
         """Return the energy of all instances over a run of this length, idle time included."""
-        total = 0.0
-        busy_s = dict.fromkeys(self._power, 0.0)
-        for (instance, num_decodes, _), (took_s, context, tokens, pairs) in self._spent.items():
-            power = self._power.get(instance)
-            if power is None or took_s <= 0:
-                continue
+        total, busy_s = 0.0, dict.fromkeys(self._power, 0.0)
+        for instance, shape, took_s in self._shapes():
             busy_s[instance] += took_s
-            chunks = (Chunk(max(1, round(tokens / took_s)), round(pairs / tokens)),) if tokens else ()
-            total += took_s * power.watts(BatchShape(num_decodes, round(context / took_s), chunks))
+            total += took_s * self._power[instance].watts(shape)
         idle = (power.idle_watts * max(0.0, duration_s - busy_s[name]) for name, power in self._power.items())
         return total + sum(idle)
+
+    def used(self, duration_s: Seconds) -> tuple[float, float]:
+        """Return the shares of all peak arithmetic and memory bandwidth that a run of this length made use of."""
+        arithmetic = bandwidth = 0.0
+        for instance, shape, took_s in self._shapes():
+            of_arithmetic, of_bandwidth = self._power[instance].utilisation(shape)
+            arithmetic += took_s * of_arithmetic
+            bandwidth += took_s * of_bandwidth
+        whole_s = duration_s * len(self._power)
+        return (arithmetic / whole_s, bandwidth / whole_s) if whole_s > 0 else (0.0, 0.0)
+
+    def _shapes(self) -> Iterator[tuple[Id, BatchShape, Seconds]]:
+        """Yield every kind of step with the time spent on it, as the mean of its like."""
+        for (instance, num_decodes, _), (took_s, context, tokens, pairs) in self._spent.items():
+            if instance in self._power and took_s > 0:
+                chunks = (Chunk(max(1, round(tokens / took_s)), round(pairs / tokens)),) if tokens else ()
+                yield instance, BatchShape(num_decodes, round(context / took_s), chunks), took_s

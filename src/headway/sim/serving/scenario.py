@@ -256,7 +256,10 @@ class _Playing:
         usd, tokens = usd_per_h * duration_s / 3600, int(works["output_tokens"].sum())
         has_power = all(place.replica.power is not None for place in places)
         joules = self.meter.joules(duration_s) if has_power else np.nan
+        arithmetic, bandwidth = self.meter.used(duration_s) if has_power else (np.nan, np.nan)
         return {
+            "arithmetic_used_frac": arithmetic,
+            "bandwidth_used_frac": bandwidth,
             "energy_j": joules,
             "energy_kwh": joules / JOULES_PER_KWH,
             "energy_j_per_output_token": _per(joules, tokens),
