@@ -80,6 +80,13 @@ def test_a_size_agrees_within_its_factor_or_slack(size: Size, agrees: bool) -> N
     assert found.agrees_magnitude is agrees
 
 
+@pytest.mark.parametrize(("claimed", "least", "most"), [(1.2, 1.0, 2.4), (4.0, 2.0, 8.0), (0.8, 0.4, 1.0)])
+def test_a_ratio_must_be_on_the_claimed_side_of_one(claimed: float, least: float, most: float) -> None:
+    ratio_size = Size(Ratio(B, A), claimed)
+    assert (ratio_size.least, ratio_size.most) == pytest.approx((least, most))
+    assert Size(A, claimed).least == pytest.approx(claimed / 2)
+
+
 def test_ratios_are_taken_seed_by_seed() -> None:
     found = judge(claim(sizes=[Size(ratio("p50_ttft_s", "b", "a"), 2.0)]), seeds((1.0, 3.0), (3.0, 3.0)))
     assert found.sizes[0].mean == 2.0  # the mean of 3 and 1, not 6 over 4

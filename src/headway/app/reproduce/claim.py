@@ -93,7 +93,7 @@ class Size:
     claimed : float
         What was claimed, > 0.
     factor : float
-        Agreement ends beyond this factor, >= 1; 2.
+        Agreement ends beyond this factor, >= 1; 2. A ratio must also be on the claimed side of 1.
     slack : float or None
         Agreement ends beyond this distance instead, >= 0.
     """
@@ -106,12 +106,17 @@ class Size:
     @property
     def least(self) -> float:
         """The smallest that agrees."""
-        return self.claimed / self.factor if self.slack is None else self.claimed - self.slack
+        if self.slack is not None:
+            return self.claimed - self.slack
+        return max(self.claimed / self.factor, 1.0 if isinstance(self.quantity, Ratio) and self.claimed > 1 else 0.0)
 
     @property
     def most(self) -> float:
         """The largest that agrees."""
-        return self.claimed * self.factor if self.slack is None else self.claimed + self.slack
+        if self.slack is not None:
+            return self.claimed + self.slack
+        is_less = isinstance(self.quantity, Ratio) and self.claimed < 1
+        return min(self.claimed * self.factor, 1.0 if is_less else math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)

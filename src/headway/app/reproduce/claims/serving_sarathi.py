@@ -29,6 +29,13 @@ ABLATION = {
     "both-512": "the same as both, budget 512",
     "chunk-only-512": "the same as chunk-only, budget 512",
 }
+RATIOS = (
+    ("p99_itl_s", "hybrid-only", "both"),
+    ("p99_itl_s", "chunk-only", "both"),
+    ("p50_ttft_s", "both", "hybrid-only"),
+    ("p50_ttft_s", "chunk-only", "both"),
+)
+"""What the ablation is judged by: metric, and whose is how many times whose."""
 CAPACITY_NOTE = (
     "Capacity is the highest rate at which the P99 gap between tokens is within the bound and the median wait for the "
     "first step below 2 s, by bisection to 3% over 1,024 requests, 256 in a pipeline (to 10% over half as many when "
@@ -38,12 +45,12 @@ UP_TO_NOTE = "The published gain is the largest over data sets and bounds; it is
 BUDGET_NOTE = (
     "The table says budget 1024, the authors' released script 512; both are run, and held against the same numbers. A "
     "step of 1024 prompt tokens takes 0.18 s at our prices and 0.217 s in a profile the authors released, so a P99 gap "
-    "of 0.14 s fits 512 better. Absolute numbers are shown, ratios are judged."
+    "of 0.14 s fits 512 better. Judged are the ratios at 1024."
 )
 ARXIV_NOTE = (
     "With mixed steps alone our P99 gap is twice the published one: it is that of two long prompts in one step, which "
     "the closeness to saturation makes frequent (at 0.4 requests per second it is 2.1 s). At budget 512 this rate is "
-    "beyond what we find sustainable, hence its long TTFT."
+    "beyond what we find sustainable: TTFT is too long there, and its ratios are beyond the published ones."
 )
 
 
@@ -86,15 +93,7 @@ def _ablation(id: str, text: str, data: str, numbers: tuple[tuple[float, float],
             *rising("p50_ttft_s", "hybrid-only", "both", "chunk-only"),
             *rising("p99_itl_s", "both", "chunk-only", "hybrid-only"),
         ],
-        sizes=[
-            Size(ratio(metric, above, below), claimed[above, metric] / claimed[below, metric])
-            for metric, above, below in (
-                ("p99_itl_s", "hybrid-only", "both"),
-                ("p99_itl_s", "chunk-only", "both"),
-                ("p50_ttft_s", "both", "hybrid-only"),
-                ("p50_ttft_s", "chunk-only", "both"),
-            )
-        ],
+        sizes=[Size(ratio(m, one, other), claimed[one, m] / claimed[other, m]) for m, one, other in RATIOS],
         claimed=claimed | {(f"{n}-512", m): value for (n, m), value in claimed.items() if n != "hybrid-only"},
         notes=[BUDGET_NOTE, *notes],
     )
@@ -189,10 +188,14 @@ CLAIMS = (
         measure=settings.budgets,
         directions=[
             *rising("p99_itl_s", *(f"tau-{tau}" for tau in settings.TAUS)),
-            *rising("p50_ttft_s", "tau-2048", "tau-1024", "tau-512", "tau-256"),
-            *rising("p50_ttft_s", "tau-4096", "tau-8192"),
+            *rising("p99_ttft_s", "tau-4096", "tau-2048", "tau-1024", "tau-512", "tau-256"),
+            Below(Of("tau-4096", "p99_ttft_s"), Of("tau-16384", "p99_ttft_s")),
         ],
-        notes=["On arxiv_summarization, 128 requests, 1 every 2 s. The right arm of TTFT is shallow."],
+        notes=[
+            "On arxiv_summarization, 128 requests, 1 every 2 s. TTFT rises again in its mean and tail, where prompts "
+            "wait for each other in one long step; its median only falls, as it does in the published ablation, where "
+            "whole prompts have the lowest."
+        ],
     ),
     Claim(
         id="chunking-overhead",
