@@ -18,6 +18,8 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from headway.core.errors import HeadwayError
+
 PARTS = ("live", "recorded", "closed", "endpoints", "kernels")
 
 
@@ -30,7 +32,11 @@ def main() -> int:
         part.add(choices)
     args = parser.parse_args()
     part = parts[args.part]
-    found = part.run(args)
+    try:
+        found = part.run(args)
+    except HeadwayError as error:
+        print(error, file=sys.stderr)
+        return 2
     if getattr(args, "json", False):
         print(json.dumps(found))
     elif hasattr(part, "show"):

@@ -168,6 +168,7 @@ def add(choices: Any) -> None:
     parser = choices.add_parser("recorded", help="recorded runs of GPU servers, request by request")
     parser.add_argument("file", type=Path, help="a log of JSON lines, .gz or not")
     parser.add_argument("--meta", type=Path, help="the run's settings; FILE.meta.json by default")
+    parser.add_argument("--accelerator", default="", help="what it ran on; what the settings say by default")
     parser.add_argument("--onto", type=Path, action="append", default=[], help="carry the fit over to this run")
     parser.add_argument("--train-frac", type=float, default=0.5, help="share of the requests that the fit sees")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -175,4 +176,6 @@ def add(choices: Any) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Read, fit, compare."""
-    return report(Run(options.file, options.meta), [Run(path) for path in options.onto], options.train_frac)
+    return report(
+        Run(options.file, options.meta, options.accelerator), [Run(path) for path in options.onto], options.train_frac
+    )

@@ -55,6 +55,8 @@ class Run:
         The log, a JSON object per request.
     meta : Path or None
         Its settings; the file of the same name by default.
+    accelerator : str
+        Of the hardware table; what the settings say by default.
 
     Raises
     ------
@@ -62,7 +64,7 @@ class Run:
         When there are no settings.
     """
 
-    def __init__(self, path: Path, meta: Path | None = None) -> None:
+    def __init__(self, path: Path, meta: Path | None = None, accelerator: str = "") -> None:
         meta = meta or Path(str(path).partition(".jsonl")[0] + ".meta.json")
         if not meta.is_file():
             raise ConfigError(
@@ -70,7 +72,7 @@ class Run:
             )
         self.path = path
         self.meta: dict[str, Any] = json.loads(meta.read_text())
-        self.accelerator = accelerator_facts(self.meta["gpu"].lower())
+        self.accelerator = accelerator_facts(accelerator or self._say("gpu").lower())
         self.table = TraceSpec(source=str(path)).draw()
         if not set(METRICS) <= set(self.table.measured):
             raise ConfigError(f"{path}: must say when each request was answered, it does not. Give a server's own log.")
@@ -83,8 +85,10 @@ class Run:
     def replica(self, fits: Efficiency, added: EngineFit) -> Replica:
         """Return the server under given efficiencies."""
         return replica(
-            self.meta["model"],
+            self._say("model"),
             self.accelerator,
+            tensor_parallel=self._asked.get("tensor_parallel_size", 1),
+            memory_frac=self._cache.get("gpu_memory_utilization", 0.9),
             max_batched_tokens=self._asked["max_num_batched_tokens"],
             engine_fit=added,
             efficiency_fit=fits,
@@ -120,9 +124,10 @@ class Run:
 
     def outcome(self, server: Replica, ahead: bool = True) -> Outcome:
         """Play the run."""
-        cache = self.meta.get("kv_cache", {})
+        cache = self._cache
         fleet = FleetSpec(
             accelerator=self.accelerator.name,
+            instances=self._asked.get("data_parallel_size", 1),
             kv_blocks=cache.get("num_gpu_blocks"),
             block_size=cache.get("block_size", 16),
             caching=cache.get("enable_prefix_caching", True),
@@ -134,12 +139,22 @@ class Run:
 
     @property
     def _asked(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.meta["engine_kwargs"]
+        found: dict[str, Any] = self._say("engine_kwargs")
+        return {"max_num_batched_tokens": 8192, "max_num_seqs": 256, **found}
+
+    @property
+    def _cache(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.meta.get("kv_cache", {})
         return found
+
+    def _say(self, name: str) -> Any:
+        if name not in self.meta:
+            raise ConfigError(f"settings of {self.path.name}: must say {name!r}, they say {', '.join(self.meta)}.")
+        return self.meta[name]
 
 
 class _Rig(ServingScenario):
-    """A scenario of one instance, whose costs are given."""
+    """A scenario of equal instances, whose costs are given."""
 
     def __init__(self, run: Run, fleet: FleetSpec, server: Replica) -> None:
         model = ModelSpec(name=run.meta["model"])
@@ -148,5 +163,6 @@ class _Rig(ServingScenario):
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """The instance."""
-        return (Place("server", self.fleet[0], self.server),)
+        """The instances."""
+        fleet = self.fleet[0]
+        return tuple(Place(f"server-{number}", fleet, self.server) for number in range(fleet.instances))
