@@ -153,6 +153,7 @@ def test_a_page_and_a_figure_are_written(recipe: Path, tmp_path: Path) -> None:
         (["--loads", "1,x"], "--loads"),
         (["--metrics", "p99_e2e"], "Nearest: p99_e2e_s"),
         (["--html", "no/such/folder.html"], "its folder must exist"),
+        (["--ray-address", "127.0.0.1:1"], "a cluster must answer at '127.0.0.1:1'"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(recipe: Path, words: list[str], says: str) -> None:

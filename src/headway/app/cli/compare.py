@@ -59,7 +59,7 @@ def compare(
     from headway.app.studies.overrides import changed
     from headway.app.studies.recipe import read_recipe
 
-    studying.check_files(html, plot, drawn=True)
+    studying.check_figures(html, plot)
     recipe = changed(
         read_recipe(file),
         trace=trace,

@@ -49,7 +49,7 @@ def plan(
 
     The [plan] table of the recipe says which, and what may be used; --set plan.goal=cost changes it.
     """
-    studying.check_files(html, drawn=True)
+    studying.check_figures(html)
     recipe, goal = _read(file, trace, policies, set_ or [], seeds, load, requests)
     address, command = studying.ray_address(ray, ray_address), studying.command(ctx)
     answer = _plan_cost if goal.goal == "cost" else _plan_load

@@ -41,8 +41,9 @@ def run(
     from headway.app.studies.recipe import read_recipe
     from headway.app.studies.result import result_of
 
-    studying.check_files(html, plot, drawn=True)
-    studying.check_files(record, perfetto, out_dir / "result.json" if out_dir and out_dir.is_dir() else None)
+    studying.check_figures(html, plot)
+    studying.check_files(perfetto, kinds=(".json", ".json.gz"))
+    studying.check_files(record, out_dir / "result.json" if out_dir and out_dir.is_dir() else None)
     recipe = changed(
         read_recipe(file),
         trace=trace,

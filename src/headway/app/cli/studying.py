@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,30 +84,52 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.stop()
 
 
-def check_files(*paths: Path | None, drawn: bool = False) -> None:
+def check_files(*paths: Path | None, kinds: Sequence[str] = (), drawn: bool = False) -> None:
     """Raise at once for a file that could not be written in the end.
 
     Parameters
     ----------
     *paths : Path or None
         The files.
+    kinds : sequence of str
+        The suffixes that will do; any if empty.
     drawn : bool
         Whether they hold figures, for which a drawing library is needed.
 
     Raises
     ------
     ConfigError, MissingExtra
-        When a folder does not exist, or the library is not installed.
+        When a folder does not exist, the suffix is another one, or the library is not installed.
     """
-    from headway.core.errors import missing_extra
+    from headway.core.errors import ConfigError, missing_extra
     from headway.plots.libraries import has
     from headway.plots.writing import replacing
 
+    if drawn and any(paths) and not (has("matplotlib") or has("plotly")):
+        raise missing_extra("matplotlib", "plan", "to draw")
     for path in paths:
         if path is not None:
-            if drawn and not (has("matplotlib") or has("plotly")):
-                raise missing_extra("matplotlib", "plan", "to draw")
+            if kinds and not path.name.lower().endswith(tuple(kinds)):
+                raise ConfigError(f"{path}: must end in {' or '.join(kinds)}, got {path.suffix!r}.")
             _try(replacing, path)
+
+
+def check_figures(html: Path | None, plot: Path | None = None) -> None:
+    """Raise at once for a page or a figure that could not be drawn in the end.
+
+    Raises
+    ------
+    ConfigError, MissingExtra
+        When a file could not be written, or what draws it is not installed.
+    """
+    from headway.plots.libraries import library
+    from headway.plots.render_image import IMAGE_SUFFIXES
+    from headway.plots.save import SUFFIXES
+
+    check_files(html, drawn=True)
+    check_files(plot, kinds=SUFFIXES, drawn=True)
+    if plot is not None and plot.suffix.lower() in IMAGE_SUFFIXES:
+        library("matplotlib", "to draw an image")
 
 
 def _try(replacing: Callable[[Path], contextlib.AbstractContextManager[Path]], path: Path) -> None:

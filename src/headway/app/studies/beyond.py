@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from headway.core.errors import EngineError, HeadwayError, missing_extra
 T = TypeVar("T")
 R = TypeVar("R")
 
+KNOCK_S = 5.0
+"""How long a cluster may take to answer the door."""
 NUM_AHEAD = 2
 """Tasks handed out per core of the cluster."""
 LOCAL = "local"
@@ -62,16 +65,29 @@ def _ray() -> Any:
 
 
 def _join(ray: Any, address: str) -> None:
+    _knock(address)
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
         options |= {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        what = str(error).splitlines()[0]
+        what = str(error).splitlines()[0].rstrip(".")
         raise EngineError(
             f"ray: a cluster must answer at {address!r}, got: {what}. Try --ray-address local."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise when nobody answers at a host and port: Ray itself would go on trying for a long time."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        text = f"ray: a cluster must answer at {address!r}, got: {error}. Try --ray-address {LOCAL}."
+        raise EngineError(text) from error
 
 
 def _as_they_come(ray: Any, do: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[int, R]]:
