@@ -49,6 +49,12 @@ def test_people_read_claim_hardware_and_verdict() -> None:
         assert words in text
 
 
+def test_one_seed_has_no_intervals() -> None:
+    text = run("reproduce", "serving/sarathi", "--claims", "chunking-overhead", "--seeds", "1").stdout
+    assert "no intervals" in text
+    assert "[" not in text
+
+
 def test_a_page_is_written(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = run(*QUICK, "--html", str(page))

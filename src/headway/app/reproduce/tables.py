@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from headway.app.reproduce.claim import Claim
-from headway.app.reproduce.judge import Verdict
+from headway.app.reproduce.judge import Magnitude, Verdict
 from headway.app.reproduce.running import Reproduction
 from headway.app.studies.tables import spelled
 from headway.core.catalogue import Row
@@ -51,7 +52,7 @@ def sizes_table(verdict: Verdict) -> Table:
         [
             one.name,
             number(one.claimed),
-            f"{number(one.mean)} [{number(one.low)}, {number(one.high)}]",
+            _with_ends(one),
             f"{number(one.least)} to {number(one.most)}",
             mark(one.agrees),
         ]
@@ -80,6 +81,11 @@ def legend(found: Reproduction) -> str:
 def mark(agrees: bool | None) -> str:
     """Return a tick, a cross, or nothing where there was nothing to agree with."""
     return "" if agrees is None else YES if agrees else NO
+
+
+def _with_ends(one: Magnitude) -> str:
+    ends = "" if math.isnan(one.low) else f" [{number(one.low)}, {number(one.high)}]"
+    return number(one.mean) + ends
 
 
 def _ours_first(claim: Claim) -> list[str]:

@@ -49,8 +49,8 @@ BUDGET_NOTE = (
 )
 ARXIV_NOTE = (
     "With mixed steps alone our P99 gap is twice the published one: it is that of steps almost full with 16,384 prompt "
-    "tokens, which closeness to saturation makes frequent (at 0.4 requests per second it is 2.1 s). At budget 512 this rate is "
-    "beyond what we find sustainable: TTFT is too long there, and its ratios are beyond the published ones."
+    "tokens, which closeness to saturation makes frequent (at 0.4 requests per second it is 2.1 s). At budget 512 this "
+    "rate is beyond what we find sustainable: TTFT is too long there, and its ratios are beyond the published ones."
 )
 
 
