@@ -57,11 +57,11 @@ def test_the_ablation_on_openchat_has_the_published_size(contestant: str, p50_tt
 
 
 def test_the_headline_gain_over_vllm_and_orca_on_openchat() -> None:
-    """Published: up to 2.6 times vLLM within a P99 gap of 0.1 s; ours is 2.9 over these requests, 2.7 over more."""
+    """Published: up to 2.6 times vLLM within a P99 gap of 0.1 s; ours is 2.8 over these requests and over more."""
     found: Numbers = settings.strict("mistral", ("openchat",), 0.1, 0, True)
     gain = found["sarathi"]["openchat_per_s"] / found["vllm"]["openchat_per_s"]
     assert 2.6 / 2 < gain < 2.6 * 2
-    assert gain == pytest.approx(2.9, rel=0.2)
+    assert gain == pytest.approx(2.83, rel=0.2)
     assert found["orca"]["openchat_per_s"] < found["sarathi"]["openchat_per_s"]
 
 
