@@ -18,6 +18,8 @@ MIN_STEPS = 30
 """Fewer say too little."""
 HELD_OUT = 5
 """One step in so many is left out of the fit, to test it."""
+KNOTS = sorted({1 << power for power in range(1, 20)} | {3 << power for power in range(6)})
+"""Kernels work in blocks of rows: small batches need many, large ones few."""
 STEPS_PER_KNOT = 8
 """A stretch between two knots must hold so many steps."""
 ROUNDS = 8
@@ -112,13 +114,12 @@ def shape_of(step: MeasuredStep) -> BatchShape:
 
 
 def choose_knots(tokens: Floats) -> list[int]:
-    """Return where the time of a step may change its slope: powers of two between which there are steps enough."""
+    """Return where the time of a step may change its slope: where there are steps enough on both sides."""
     low, high = int(tokens.min()), int(tokens.max())
     if high <= low:
         raise ConfigError(f"calibrate: steps must be of several sizes, got {low} tokens in all. Vary the requests.")
     knots = [low]
-    for power in range(1, 24):
-        at = 1 << power
+    for at in KNOTS:
         inside = int(((tokens > knots[-1]) & (tokens <= at)).sum())
         beyond = int((tokens > at).sum())
         if low < at < high and min(inside, beyond) >= STEPS_PER_KNOT:
