@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from headway.core.errors import ConfigError
 from headway.core.parameters import clone, decode, number, params, read_toml, settings
@@ -92,3 +93,35 @@ def test_a_file_that_is_not_toml_is_named_with_its_line(tmp_path: Path) -> None:
         read_toml(path)
     with pytest.raises(ConfigError, match="must be a file"):
         read_toml(tmp_path / "none.toml")
+
+
+class Pool(Struct, forbid_unknown_fields=True):
+    instances: int = 1
+
+    def __post_init__(self) -> None:
+        if self.instances < 1:
+            raise ConfigError("fleet: instances must be >= 1, got less. Mend it.")
+
+
+def place(*, fleet: tuple[Pool, ...], share: float | None = None) -> tuple[Pool, ...]:
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"fleet": [{}, {"instances": "two"}]}, "x: fleet[1].instances: must be a whole number, got 'two'."),
+        ({"fleet": {"instances": 2}}, "x: fleet: must be a list, got {'instances': 2}."),
+        ({"fleet": [], "share": [1]}, "x: share: must be a number, got [1]."),
+        ({"fleet": [{"instances": 0}]}, "x: fleet[0]: fleet: instances must be >= 1, got less. Mend it."),
+    ],
+)
+def test_a_refusal_names_the_place_within_and_what_stands_there(given: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        decode(place, given, where="x")
+    assert str(refused.value) == said
+
+
+def test_a_mark_of_byte_order_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbfload = 2\r\n")
+    assert read_toml(tmp_path / "windows.toml") == {"load": 2}

@@ -26,6 +26,15 @@ UNITS = {
 }  # fmt: skip
 """Suffixes a number may carry, and what they multiply it by."""
 
+KINDS = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
+    "object": "a table",
+}  # fmt: skip
+"""What people call what msgspec expects."""
+
+_PLACE = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
+_LAST = re.compile(r"[^\s.:]+$")
+_EXPECTED = re.compile(r"Expected `([a-z |]+)`, got `[a-z]+`")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d(?:_?\d)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z%]*)\s*")
 
 
@@ -104,7 +113,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         When it does not exist or is not TOML; says the line.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: must be a file that can be read, got: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -154,6 +163,30 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}, got {value!r}.") from error
+        raise ConfigError(_refusal(value, error, where)) from error
     except TypeError:  # a type msgspec does not know, such as a protocol: the constructor must judge
         return value
+
+
+def _refusal(value: Any, error: msgspec.ValidationError, where: str) -> str:
+    """Say in our words what msgspec refuses, with the place within the value and what stands there alone."""
+    found = _PLACE.fullmatch(str(error))
+    text, place = (found[1], found[2]) if found else (str(error), "")
+    if isinstance(error.__cause__, ConfigError):
+        return f"{where}{place}: {str(error.__cause__).removeprefix(_LAST.findall(where + place)[-1] + ': ')}"
+    came = _within(value, place)
+    expected = _EXPECTED.fullmatch(text)
+    if expected is None:
+        return f"{where}{place}: {text}, got {came!r}."
+    kinds = " or ".join(KINDS.get(kind, kind) for kind in expected[1].split(" | ") if kind != "null")
+    return f"{where}{place}: must be {kinds}, got {came!r}."
+
+
+def _within(value: Any, place: str) -> Any:
+    """Return what stands at a place such as ``[0].ttft_s``, as far as it can be followed."""
+    for index, key in re.findall(r"\[(\d+)\]|\.(\w+)", place):
+        try:
+            value = value[int(index)] if index else value[key]
+        except (LookupError, TypeError):
+            return value
+    return value

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from headway.core.errors import ConfigError, UnknownName, unknown_name
+from headway.core.errors import ConfigError, TraceError, UnknownName, unknown_name
 from headway.core.session import arrival_stream, truth_stream
 from headway.traces import reshape, shipped
 from headway.traces.generate.arrivals import AnyArrivals, Poisson
@@ -25,6 +25,7 @@ from headway.traces.table import Labels, RequestTable
 
 KEPT_READINGS = 4
 MADE_REQUESTS = 1000
+MAX_REQUESTS = 10**9
 OF_SOURCES = ("start_s", "end_s", "max_requests", "window", "extend_to", "format", "columns")
 """What only a source can be told."""
 
@@ -102,7 +103,7 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self._check_company()
         for name in ("num_requests", "max_requests", "extend_to"):
             value = getattr(self, name)
-            _require(name, value, value is None or value >= 1, ">= 1")
+            _require(name, value, value is None or 1 <= value <= MAX_REQUESTS, f">= 1 and <= {MAX_REQUESTS:,}")
         _require("rate_per_s", self.rate_per_s, self.rate_per_s is None or 0 < self.rate_per_s < np.inf, "> 0")
         fine = all(0 < share < np.inf for share in self.slo_classes.values())
         _require("slo_classes", self.slo_classes, fine, "shares > 0")
@@ -207,11 +208,15 @@ def locate(source: str) -> Path:
     ------
     UnknownName
         When it is neither.
+    TraceError
+        When it is a folder.
     """
     if source in shipped.names():
         return shipped.path(source)
     if Path(source).is_file():
         return Path(source)
+    if Path(source).is_dir():
+        raise TraceError(f"{source}: must be a trace file, but it is a folder. Name a file in it.")
     near = unknown_name("trace", source, shipped.names())
     raise UnknownName(f"{near} It must be a shipped trace or a file, and there is no such file.")
 

@@ -204,3 +204,20 @@ def test_wrong_flags_are_one_clear_sentence(words: tuple[str, ...], says: str) -
 def test_unknown_settings_of_a_file_name_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "serve.toml").write_text("prot = 1\n")
     assert "port" in refusal("serve", "--config", str(tmp_path / "serve.toml"))
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device"), "system: must be readable or writable, got: No space left"),
+        (PermissionError(13, "Permission denied", "a.csv"), "a.csv: must be readable or writable, got: Permission"),
+        (MemoryError(), "memory: must hold all that was asked for"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(catalogue, "rows", fail)
+    assert says in refusal("list")
+    assert run("--debug", "list").exception is error

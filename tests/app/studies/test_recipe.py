@@ -71,6 +71,7 @@ def test_paths_are_looked_for_beside_the_recipe(tmp_path: Path) -> None:
         ("max_requests = 50", 'max_requests = "many"', "max_requests"),
         ("seeds = 3", "seeds = [1, 1]", "seeds must be >= 0 and differ"),
         ("seeds = 3", "seeds = 0", "seeds must be"),
+        ("max_requests = 50", "max_requests = nan", "max_requests must be a finite number, got nan"),
         ("loads = [0.5, 1]", "loads = [0]", "loads must be > 0"),
         ('policy = "counter/even"', 'policy = "counter/evn"', "counter/even"),
         ("run_s = 0.25", "runs_s = 0.25", "run_s"),

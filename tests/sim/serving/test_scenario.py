@@ -124,3 +124,24 @@ def test_what_cannot_be_is_said_in_one_sentence(changes: dict[str, Any], words: 
         play(**changes)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, ConfigError | HeadwayError)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"slo": [{"name": "chat", "ttft_s": 1.0}]}, r"must be one of the trace's \(default\), got chat"),
+        ({"slo": [{"ttft_s": 1.0}, {"tpot_s": 1.0}]}, "classes must differ in name, got 'default' twice"),
+        ({"fleet": [{"instances": 10**11}]}, "instances must be <= 100000"),
+        ({"fleet": [{"usd_per_h": -1.0}]}, "usd_per_h must be >= 0, got -1"),
+        ({"model": {"context_tokens": -1}}, "context_tokens must be >= 0"),
+    ],
+)
+def test_what_would_make_numbers_without_sense_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        play(**changes)
+
+
+def test_promises_to_the_classes_of_a_recipe_are_kept_apart() -> None:
+    trace = {**SETTING["trace"], "slo_classes": {"chat": 0.5, "batch": 0.5}}
+    rows = play(trace=trace, slo=[{"name": "chat", "ttft_s": 1.0}]).report.slos
+    assert 0 < rows[0].met + rows[0].missed < 150

@@ -155,3 +155,9 @@ def test_progress_ends_with_the_size_on_disk(tmp_path: Path) -> None:
     read_requests(path, options=Options(on_read=told.append))
     assert told == sorted(told)
     assert told[-1] == path.stat().st_size
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = "arrival_s,input_tokens,input_tokens,output_tokens\n0,5,6,7\n"
+    with pytest.raises(TraceError, match="columns must differ in name, got 'input_tokens' twice"):
+        read_requests(write(tmp_path, text))

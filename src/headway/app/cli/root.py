@@ -29,17 +29,26 @@ from headway.core.errors import HeadwayError
 
 
 class Verbs(TyperGroup):
-    """Turns errors that Headway raises on purpose into one sentence and exit status 2."""
+    """Turns what can go wrong without a mistake in the program into one sentence and exit status 2."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         try:
             return super().invoke(ctx)
-        except HeadwayError as error:
-            if ctx.params.get("debug"):
+        except (HeadwayError, OSError, MemoryError) as error:
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):  # a reader that has enough is no error
                 raise
-            typer.echo(f"headway: {error}", err=True)
+            typer.echo(f"headway: {_sentence(error)}", err=True)
             raise typer.Exit(2) from error
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HeadwayError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"memory: must hold all that was asked for, got: {error or 'none left'}. Ask for less."
+    where = getattr(error, "filename", None) or "system"
+    return f"{where}: must be readable or writable, got: {getattr(error, 'strerror', None) or error}. See --debug."
 
 
 app = typer.Typer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -153,9 +154,11 @@ def scenario_class(family: str) -> type[Any]:
 
 
 def check_keys(setting: Mapping[str, Any], cls: type[Any], where: str, more: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-    """Raise for the first key that nobody knows, in tables within tables too, with the nearest that are known."""
+    """Raise for the first key that nobody knows, in tables within tables too, or number that is none."""
     known = _fields(cls)
     for key, value in setting.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where}: {key} must be a finite number, got {value}. Leave it out for no bound.")
         if key not in known:
             raise ConfigError(str(unknown_name(f"{where}: key", key, {*known, *more})))
         inner = _struct_in(known[key])

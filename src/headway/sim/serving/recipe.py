@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct
 
 from headway.core.errors import ConfigError
@@ -31,6 +33,15 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_tokens: int = 0
     context_tokens: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "context_tokens"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model {self.name}: {name} must be >= 0, got {getattr(self, name)}. Leave it out.")
+
+
+MAX_INSTANCES = 100_000
+"""More than any fleet has, and still played in bounded memory."""
+
 
 class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[fleet]]``: a pool of equal instances.
@@ -42,7 +53,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accelerator : str
         Of the hardware table.
     instances : int
-        How many, >= 1.
+        How many, 1 to 100,000.
     tensor_parallel, pipeline_parallel : int
         Accelerators per stage, and stages, >= 1.
     kv_blocks : int or None
@@ -88,6 +99,12 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"fleet {self.pool}: {name} must be >= 1, got {value}. Mend [[fleet]].")
+        if self.instances > MAX_INSTANCES:
+            most = f"instances must be <= {MAX_INSTANCES}"
+            raise ConfigError(f"fleet {self.pool}: {most}, got {self.instances}. Mend [[fleet]].")
+        for name, amount in (("host_blocks", self.host_blocks), ("usd_per_h", self.usd_per_h)):
+            if amount is not None and not 0 <= amount < math.inf:
+                raise ConfigError(f"fleet {self.pool}: {name} must be >= 0, got {amount}. Mend [[fleet]].")
 
 
 class SloSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

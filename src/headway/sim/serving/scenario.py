@@ -105,6 +105,11 @@ class ServingScenario:
         self.fleet = fleet
         self.slo = slo
         self.outages = outages
+        names = [spec.name for spec in slo]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(
+                f"slo: classes must differ in name, got {twice[0]!r} twice. Put all bounds into one table."
+            )
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
@@ -168,6 +173,7 @@ class ServingScenario:
     def _check(self, table: RequestTable) -> None:
         if not len(table):
             raise ConfigError(f"trace {table.source}: must have at least one request, got none. Widen its span.")
+        self._check_promised(table)
         if any(spec.calibration for spec in self.fleet):
             return
         longest = self.model.context_tokens or model_facts(self.model.name).max_context_tokens
@@ -177,6 +183,17 @@ class ServingScenario:
             raise ConfigError(
                 f"trace {table.source}: prompt and output must fit into the {longest} tokens of context of "
                 f"{self.model.name}, got {tokens[row]} in request {row}. trace.max_tokens = {longest} cuts them off."
+            )
+
+    def _check_promised(self, table: RequestTable) -> None:
+        """Refuse promises that nobody is given: all of them would be kept, whatever happens."""
+        labels = table.labels.get("slo_class")
+        arriving = set(labels.names) if labels is not None else {"default"}
+        promised = [spec.name for spec in self.slo]
+        if promised and not arriving & set(promised):
+            raise ConfigError(
+                f"slo: a class must be one of the trace's ({', '.join(sorted(arriving))}), got {', '.join(promised)}. "
+                f"Rename it, or give requests their classes with trace.slo_classes."
             )
 
 

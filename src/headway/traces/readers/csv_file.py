@@ -38,6 +38,9 @@ def read(file: IO[bytes], where: str, options: Options) -> Rows:
 def _read(lines: Iterator[list[str]], file: IO[bytes], where: str, options: Options) -> Rows:
     header = next(iter(_some(lines, 1, where)), [])
     chosen = resolve(header, options.columns, where)
+    for name in chosen.values():
+        if header.count(name) > 1:
+            raise TraceError(f"{where}, line 1: columns must differ in name, got {name!r} twice. Rename one.")
     places = {target: header.index(name) for target, name in chosen.items()}
     gather = Gather(where, drop_bad=options.drop_bad)
     for rows, numbers in _chunks(lines, where):

@@ -60,5 +60,5 @@ def test_a_calibration_is_a_replica(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["num_layers = 4\n", FILE + "speed = 3\n", "no toml"])
 def test_another_file_is_told_from_a_calibration(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(ConfigError, match="must be a file that `headway calibrate` wrote"):
+    with pytest.raises(ConfigError, match=r"must be (a file that `headway calibrate` wrote|TOML), got: [^:]+$"):
         read_calibration(tmp_path / "c.toml")

@@ -113,3 +113,13 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_all_shipped_models_can_be_read() -> None:
     assert len(shipped_models()) >= 25
     assert all(isinstance(model_facts(name), ModelFacts) for name in shipped_models())
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_attention_heads": 0}, {"kv_lora_rank": 8}, {"num_experts": 8}, {"layer_types": 3}]
+)
+def test_a_config_without_sense_is_refused(change: dict[str, Any]) -> None:
+    whole = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 9}
+    assert model_facts(whole).head_dim == 16
+    with pytest.raises(ConfigError, match="must have a whole transformers config"):
+        model_facts({**whole, **change})

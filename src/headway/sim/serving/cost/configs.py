@@ -65,8 +65,15 @@ def from_config(config: Mapping[str, Any], *, name: str | None = None) -> ModelF
     ConfigError
         When a fact is missing, or the layers are of a kind that has no price here.
     """
-    text = config.get("text_config") or config
     called = name or str(config.get("_name_or_path") or config.get("model_type") or "model")
+    try:
+        return _facts(config.get("text_config") or config, called)
+    except (AttributeError, LookupError, TypeError, ZeroDivisionError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"model {called}: must have a whole transformers config, got {said}. Mend it.") from error
+
+
+def _facts(text: Mapping[str, Any], called: str) -> ModelFacts:
     if any("linear" in kind or "mamba" in kind for kind in text.get("layer_types") or ()):
         raise ConfigError(f"model {called}: every layer must have attention, got {sorted(set(text['layer_types']))}.")
     return ModelFacts(**{"name": called, **_shape(text, called), **_experts(text), **_latent(text)})

@@ -125,9 +125,10 @@ def read_calibration(path: str | Path) -> Calibration:
     ConfigError
         When the file is not there or not such a file.
     """
+    found = read_toml(path)
     try:
-        return msgspec.convert(read_toml(path), Calibration)
-    except (msgspec.ValidationError, ConfigError) as error:
+        return msgspec.convert(found, Calibration)
+    except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: must be a file that `headway calibrate` wrote, got: {error}.") from error
 
 
