@@ -3,9 +3,9 @@
 The client's times are compared, over HTTP and with all that lies between: our load generator sends on schedule and
 notes when each request left and when its tokens came. Virtual time plays the requests at the very times at which they
 left, with the prices of a calibration that has seen none of them, and adds what the calibration found a request to take
-outside of steps. Nothing is fitted to the runs that are compared; beside that, and said so, each run is played with
-prices fitted to its own steps, which tells errors of prices (and of a machine that has become slower since) from errors
-of the world.
+outside of steps. The calibration is one for all runs, measured in turns with them: the speed of a machine drifts.
+Nothing is fitted to the runs that are compared; beside that, and said so, each run is played with prices fitted to its
+own steps, which tells errors of prices (and of a machine that is faster or slower by then) from errors of the world.
 
 Prompts are random tokens and outputs have fixed lengths, decoded greedily; the engine computes on one thread, so that
 API and load generator have a core of their own. Loads are shares of each policy's capacity: what it serves in virtual
@@ -20,7 +20,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from fidelity import live_score, stand_in
 from fidelity.virtual import Twin
 from headway.app.bench.answer import Answer
 from headway.app.calibrate.asking import Asker
-from headway.app.calibrate.calibration import POLICY, Order, calibrate
+from headway.app.calibrate.calibration import Order, calibration_of, measure
 from headway.app.calibrate.fit import errors as step_errors
 from headway.app.calibrate.recording import Recording, read_recording
 from headway.app.calibrate.server import serving
@@ -45,16 +45,42 @@ LOADS = "0.4,0.7,0.9"
 show = live_score.show
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rig:
-    """What all runs share."""
+    """What all runs share, and what the calibration has measured so far."""
 
     model: Path
-    calibration: Calibration
     threads: int
     seconds: float
     seed: int
     folder: Path
+    recording: Recording | None = None
+    answers: list[Answer] = field(default_factory=list)
+
+    def calibrate(self, measure_s: float, turn: int) -> Calibration:
+        """Measure for a while longer, and fit all that was measured."""
+        order = Order(flags=flags(self.model), threads=self.threads, measure_s=measure_s, seed=turn)
+        recording, answers = measure(order)
+        self.recording = recording if self.recording is None else self.recording + recording
+        self.answers += answers
+        return self.calibration
+
+    @property
+    def calibration(self) -> Calibration:
+        """What all that was measured comes to."""
+        assert self.recording is not None
+        return calibration_of(self.recording, self.answers, self.threads)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: who decided, how fast requests came, and what became of them."""
+
+    policy: str
+    load_frac: float
+    rate_per_s: float
+    answers: list[Answer]
+    steps: list[MeasuredStep]
 
 
 def add(subparsers: Any) -> None:
@@ -73,29 +99,29 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Calibrate, serve, play, compare."""
-    about = facts(args.threads)
+    about, policies = facts(args.threads), args.policies.split(",")
     with tempfile.TemporaryDirectory() as scratch:
-        folder, model = args.keep or Path(scratch), args.model or stand_in.checkpoint()
-        folder.mkdir(parents=True, exist_ok=True)
-        noise = Noise()
-        tell("calibrating")
-        order = Order(flags=(*flags(model), *POLICY), threads=args.threads, measure_s=60 * args.minutes)
-        calibration = calibrate(order)
-        save(calibration, folder / "calibration.toml")
-        shared = {"calibrating": noise.others_busy_frac()}
-        rig = Rig(model, calibration, args.threads, args.seconds, args.seed, folder)
-        rows: list[dict[str, Any]] = []
-        for policy in args.policies.split(","):
+        rig = Rig(
+            args.model or stand_in.checkpoint(), args.threads, args.seconds, args.seed, args.keep or Path(scratch)
+        )  # fmt: skip
+        rig.folder.mkdir(parents=True, exist_ok=True)
+        runs, shared = list[Run](), dict[str, float]()
+        for turn, policy in enumerate(policies):
             noise = Noise()
-            rows += asyncio.run(of_policy(rig, policy, [float(word) for word in args.loads.split(",")]))
+            tell("calibrating")
+            calibration = rig.calibrate(60 * args.minutes / len(policies), turn)
+            runs += asyncio.run(serve(rig, Twin(calibration, policy), [float(word) for word in args.loads.split(",")]))
             shared[policy] = noise.others_busy_frac()
+        calibration = rig.calibration
+        save(calibration, rig.folder / "calibration.toml")
+        rows = [compare(calibration, run) for run in runs]
     return {
         "benchmark": "fidelity/live",
         "machine": about,
         "others_busy_frac": shared,
         "calibration": {"errors": calibration.errors, "overheads": calibration.overheads},
         "targets": {f"p{percent}": target for percent, target in live_score.TARGETS.items()},
-        "summary": live_score.summary(rows),
+        "summary": live_score.summary(rows, max(shared.values())),
         "runs": rows,
     }
 
@@ -105,38 +131,39 @@ def flags(model: Path) -> tuple[str, ...]:
     return (str(model), "--kv-memory", "512MiB", "--max-seqs", "64")
 
 
-async def of_policy(rig: Rig, policy: str, loads: list[float]) -> list[dict[str, Any]]:
-    """Serve all loads with one server, then play each in virtual time."""
-    twin = Twin(rig.calibration, policy)
-    capacity_per_s = twin.capacity_per_s(rig.seed)
-    recording = rig.folder / f"{policy.replace('/', '-')}.jsonl"
-    runs: list[tuple[float, list[Answer]]] = []
-    with serving([*flags(rig.model), "--policy", policy], recording, rig.threads) as server:
+async def serve(rig: Rig, twin: Twin, loads: list[float]) -> list[Run]:
+    """Serve all loads with one server; they are shares of the capacity that a policy has in virtual time."""
+    policy, capacity_per_s = twin.policy, twin.capacity_per_s(rig.seed)
+    path = rig.folder / f"{policy.replace('/', '-')}.jsonl"
+    answers: list[list[Answer]] = []
+    with serving([*flags(rig.model), "--policy", policy], path, rig.threads) as server:
         asker = await Asker.of(server.url)
         for load in loads:
             tell(f"{policy} at {load:.0%} of {capacity_per_s:.1f} requests/s")
             plan = stand_in.plan(f"{policy}-{load}", load * capacity_per_s, rig.seconds, rig.seed)
-            runs.append((load, await asker.ask(plan)))
+            answers.append(sorted(await asker.ask(plan), key=lambda answer: answer.sent_s))
         await asker.close()
-    recorded = read_recording(recording)
+    recorded = read_recording(path)
     return [
-        {"policy": policy, "load_frac": load, "rate_per_s": load * capacity_per_s, **compare(twin, answers, recorded)}
-        for load, answers in runs
+        Run(policy, load, load * capacity_per_s, mine, steps_between(recorded, mine))
+        for load, mine in zip(loads, answers, strict=True)
     ]
 
 
-def compare(twin: Twin, answers: list[Answer], recorded: Recording) -> dict[str, Any]:
+def compare(calibration: Calibration, run: Run) -> dict[str, Any]:
     """Play what was sent, and hold what clients felt against it."""
-    mine = sorted(answers, key=lambda answer: answer.sent_s)
-    steps = steps_between(recorded, mine)
+    mine, twin = run.answers, Twin(calibration, run.policy)
     table = RequestTable(
         np.array([answer.sent_s - mine[0].sent_s for answer in mine]),
         np.array([answer.input_tokens for answer in mine]),
         np.array([answer.output_tokens for answer in mine]),
     )
-    virtual, known = twin.felt(table), twin.with_prices_of(steps).felt(table)
+    virtual, known = twin.felt(table), twin.with_prices_of(run.steps).felt(table)
     live = {metric: np.array([getattr(answer, metric) for answer in mine]) for metric in live_score.METRICS}
     return {
+        "policy": run.policy,
+        "load_frac": run.load_frac,
+        "rate_per_s": run.rate_per_s,
         "num_requests": len(mine),
         "num_silent": sum(len(answer.itls_s) + 1 < answer.output_tokens for answer in mine),
         "live": live_score.percentiles(live),
@@ -144,7 +171,7 @@ def compare(twin: Twin, answers: list[Answer], recorded: Recording) -> dict[str,
         "errors": live_score.errors(virtual, live),
         "errors_with_own_prices": live_score.errors(known, live),
         "median_request_error": live_score.request_errors(virtual, live),
-        "steps": step_errors(twin.calibration.price, steps),
+        "steps": step_errors(calibration.price, run.steps),
     }
 
 

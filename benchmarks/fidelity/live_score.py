@@ -9,6 +9,8 @@ import numpy as np
 METRICS = ("ttft_s", "tpot_s", "e2e_s")
 PERCENTS = (50, 90)
 TARGETS = {50: 0.05, 90: 0.10}
+QUIET_FRAC = 0.05
+"""Where other work takes a larger share of the processors, no target is judged: nobody can foresee it."""
 KINDS = {"errors": "virtual / live - 1", "errors_with_own_prices": "with prices of the run itself"}
 
 
@@ -32,9 +34,10 @@ def request_errors(virtual: dict[str, Any], live: dict[str, Any]) -> dict[str, f
     return {metric: float(np.median(np.abs(virtual[metric] / live[metric] - 1))) for metric in METRICS}
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(rows: list[dict[str, Any]], others_busy_frac: float) -> dict[str, Any]:
     """Return medians of the absolute errors over runs, all metrics together and each by itself."""
-    found: dict[str, Any] = {}
+    is_quiet = others_busy_frac <= QUIET_FRAC
+    found: dict[str, Any] = {"is_quiet": is_quiet}
     for percent in PERCENTS:
         off = {metric: [abs(row["errors"][f"p{percent}_{metric}"]) for row in rows] for metric in METRICS}
         own = [abs(row["errors_with_own_prices"][f"p{percent}_{metric}"]) for row in rows for metric in METRICS]
@@ -42,7 +45,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         found |= {f"p{percent}_{metric}_median": float(np.median(values)) for metric, values in off.items()}
         found[f"p{percent}_worst"] = max(max(values) for values in off.values())
         found[f"p{percent}_median_with_own_prices"] = float(np.median(own))
-        found[f"p{percent}_met"] = found[f"p{percent}_median"] <= TARGETS[percent]
+        found[f"p{percent}_met"] = found[f"p{percent}_median"] <= TARGETS[percent] if is_quiet else None
     return found
 
 
@@ -60,3 +63,5 @@ def show(found: dict[str, Any]) -> None:
         print(f"p{percent}: median {median:.1%}, worst {worst:.1%}; target {target:.0%}; with own prices {own:.1%}")
     shares = ", ".join(f"{share:.0%} ({name})" for name, share in found["others_busy_frac"].items())
     print(f"other work took of the processors: {shares}")
+    if not said["is_quiet"]:
+        print(f"That is more than {QUIET_FRAC:.0%}: no target is judged. Run it again on a quiet machine.")

@@ -33,7 +33,6 @@ POLICY = ("--policy", "serving/sarathi", "--policy-param", f"token_budget={BUDGE
 """Who schedules unless somebody else is asked for: it mixes chunks of many lengths with decodes."""
 MAX_SEQS = 64
 """The largest batch asked for; an engine that takes fewer at once keeps the others waiting."""
-SEED = 0
 NEEDED = ("num_layers", "num_blocks", "block_size")
 
 
@@ -48,11 +47,14 @@ class Order(Struct, frozen=True, kw_only=True):
         Of the engine's arithmetic, >= 1; 0 leaves it to the machine.
     measure_s : float
         How long requests are sent, in seconds, > 0.
+    seed : int
+        Of the lengths of requests.
     """
 
     flags: tuple[str, ...]
     threads: int = 0
     measure_s: Seconds = 60.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.measure_s > 0:
@@ -78,12 +80,18 @@ def calibrate(order: Order, on_progress: OnProgress | None = None) -> Calibratio
     ConfigError
         When too few steps could be measured.
     """
+    recording, answers = measure(order, on_progress)
+    return calibration_of(recording, answers, threads=order.threads)
+
+
+def measure(order: Order, on_progress: OnProgress | None = None) -> tuple[Recording, list[Answer]]:
+    """Ask a server of one's own; returns what it recorded and what its client saw. Raises as `calibrate` does."""
     policy = () if "--policy" in order.flags else POLICY
     with tempfile.TemporaryDirectory() as folder:
-        recording = Path(folder) / "calibration.jsonl"
-        with serving([*order.flags, *policy], recording, order.threads) as server:
-            answers = asyncio.run(_measure(server, order.measure_s, on_progress or _nobody))
-        return calibration_of(read_recording(recording), answers, threads=order.threads)
+        path = Path(folder) / "calibration.jsonl"
+        with serving([*order.flags, *policy], path, order.threads) as server:
+            answers = asyncio.run(_ask(server, order, on_progress or _nobody))
+        return read_recording(path), answers
 
 
 def calibration_of(recording: Recording, answers: Sequence[Answer] = (), threads: int = 0) -> Calibration:
@@ -138,17 +146,17 @@ def machine(threads: int = 0) -> str:
     return f"{said}, {threads} threads" if threads else said
 
 
-async def _measure(server: Server, limit_s: Seconds, on_progress: OnProgress) -> list[Answer]:
+async def _ask(server: Server, order: Order, on_progress: OnProgress) -> list[Answer]:
     asker = await Asker.of(server.url)
     try:
-        return await asker.ask_for(_bursts(server.facts), limit_s, on_progress)
+        return await asker.ask_for(_bursts(server.facts, order.seed), order.measure_s, on_progress)
     finally:
         await asker.close()
 
 
-def _bursts(facts: dict[str, Any]) -> Iterator[list[Planned]]:
+def _bursts(facts: dict[str, Any], seed: int) -> Iterator[list[Planned]]:
     kv_tokens, context = facts["num_blocks"] * facts["block_size"], facts["context_tokens"]
-    design = Design(context, kv_tokens, MAX_SEQS, BUDGET_TOKENS, SEED)
+    design = Design(context, kv_tokens, MAX_SEQS, BUDGET_TOKENS, seed)
     while True:
         yield from design.round()
 

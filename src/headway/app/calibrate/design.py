@@ -38,6 +38,7 @@ class Design:
         self._kv_tokens = kv_tokens
         self._max_seqs = max_seqs
         self._budget = budget_tokens
+        self._seed = seed
         self._rng = np.random.default_rng(seed)
         self._num = 0
 
@@ -77,7 +78,7 @@ class Design:
     def _burst(self, prompts: Sequence[int], outputs: Sequence[int]) -> list[Planned]:
         self._num += 1
         return [
-            Planned(id=f"burst-{self._num}-{place}", at_s=0.0, input_tokens=prompt, output_tokens=output)
+            Planned(id=f"burst-{self._seed}-{self._num}-{place}", at_s=0.0, input_tokens=prompt, output_tokens=output)
             for place, (prompt, output) in enumerate(zip(prompts, outputs, strict=True))
         ]
 

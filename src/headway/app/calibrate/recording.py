@@ -44,6 +44,11 @@ class Recording:
     num_unclear: int
     sent: dict[Id, Sent]
 
+    def __add__(self, other: Recording) -> Recording:
+        """Return both together; they are of the same engine."""
+        unclear = self.num_unclear + other.num_unclear
+        return Recording(self.header, self.steps + other.steps, unclear, {**self.sent, **other.sent})
+
 
 def read_recording(path: Path) -> Recording:
     """Read the steps of a recording.
