@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -103,7 +104,9 @@ class Pool(Struct, forbid_unknown_fields=True):
             raise ConfigError("fleet: instances must be >= 1, got less. Mend it.")
 
 
-def place(*, fleet: tuple[Pool, ...], share: float | None = None) -> tuple[Pool, ...]:
+def place(
+    *, fleet: tuple[Pool, ...], share: float | None = None, rank: Literal["price", "speed"] = "price"
+) -> tuple[Pool, ...]:
     return fleet
 
 
@@ -113,6 +116,8 @@ def place(*, fleet: tuple[Pool, ...], share: float | None = None) -> tuple[Pool,
         ({"fleet": [{}, {"instances": "two"}]}, "x: fleet[1].instances: must be a whole number, got 'two'."),
         ({"fleet": {"instances": 2}}, "x: fleet: must be a list, got {'instances': 2}."),
         ({"fleet": [], "share": [1]}, "x: share: must be a number, got [1]."),
+        ({"fleet": [], "rank": "usd"}, "x: rank: must be one of price, speed, got 'usd'."),
+        ({"fleet": [{"instnces": 2}]}, "x: fleet[0]: key 'instnces' is not known, got {'instnces': 2}."),
         ({"fleet": [{"instances": 0}]}, "x: fleet[0]: fleet: instances must be >= 1, got less. Mend it."),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,19 @@ def test_a_missing_folder_and_a_folder_in_place_are_told(tmp_path: Path) -> None
         pass
     with pytest.raises(ConfigError, match="must be a file, but it is a folder"), replacing(tmp_path):
         pass
+
+
+def test_a_device_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    with pytest.raises(ConfigError, match="it is a device or a pipe"), replacing(tmp_path / "pipe.html"):
+        pass
+    assert (tmp_path / "pipe.html").is_fifo()
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    link = tmp_path / "latest.html"
+    link.symlink_to(tmp_path / "today.html")
+    with replacing(link) as beside:
+        beside.write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "today.html").read_text() == "new"

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -31,6 +31,13 @@ KINDS = {
     "object": "a table",
 }  # fmt: skip
 """What people call what msgspec expects."""
+
+WORDS = {
+    "Object contains unknown field `(.*)`": r"key '\1' is not known",
+    "Object missing required field `(.*)`": r"\1 must be given",
+    "Invalid (enum )?value .*": "must be one of the known values",
+}
+"""What msgspec says of tables, and what we say."""
 
 _PLACE = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
 _LAST = re.compile(r"[^\s.:]+$")
@@ -163,20 +170,24 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
-        raise ConfigError(_refusal(value, error, where)) from error
+        raise ConfigError(_refusal(value, wanted, error, where)) from error
     except TypeError:  # a type msgspec does not know, such as a protocol: the constructor must judge
         return value
 
 
-def _refusal(value: Any, error: msgspec.ValidationError, where: str) -> str:
+def _refusal(value: Any, wanted: Any, error: msgspec.ValidationError, where: str) -> str:
     """Say in our words what msgspec refuses, with the place within the value and what stands there alone."""
     found = _PLACE.fullmatch(str(error))
     text, place = (found[1], found[2]) if found else (str(error), "")
     if isinstance(error.__cause__, ConfigError):
         return f"{where}{place}: {str(error.__cause__).removeprefix(_LAST.findall(where + place)[-1] + ': ')}"
     came = _within(value, place)
+    if get_origin(wanted) is Literal:
+        return f"{where}: must be one of {', '.join(map(str, get_args(wanted)))}, got {came!r}."
     expected = _EXPECTED.fullmatch(text)
     if expected is None:
+        for theirs, ours in WORDS.items():
+            text = re.sub(theirs, ours, text)
         return f"{where}{place}: {text}, got {came!r}."
     kinds = " or ".join(KINDS.get(kind, kind) for kind in expected[1].split(" | ") if kind != "null")
     return f"{where}{place}: must be {kinds}, got {came!r}."

@@ -17,17 +17,20 @@ def replacing(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The file to be written; its folder must exist.
+        The file to be written; its folder must exist. Of a link, what it points to is written.
 
     Raises
     ------
     ConfigError
-        When the folder does not exist, or the path is a folder.
+        When the folder does not exist, or the path is a folder, a device or a pipe, whose place no file may take.
     """
+    path = path.resolve() if path.is_symlink() else path
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: its folder must exist, but it does not. Run `mkdir -p {path.parent}`.")
     if path.is_dir():
         raise ConfigError(f"{path}: must be a file, but it is a folder. Name a file in it.")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: must be a file, but it is a device or a pipe. Name a file.")
     # The suffix stays last: those who write look at it.
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

@@ -126,7 +126,7 @@ def check_figures(html: Path | None, plot: Path | None = None) -> None:
     from headway.plots.render_image import IMAGE_SUFFIXES
     from headway.plots.save import SUFFIXES
 
-    check_files(html, drawn=True)
+    check_files(html, kinds=(".html", ".htm"), drawn=True)
     check_files(plot, kinds=SUFFIXES, drawn=True)
     if plot is not None and plot.suffix.lower() in IMAGE_SUFFIXES:
         library("matplotlib", "to draw an image")

@@ -52,6 +52,11 @@ def power_fit(accelerator: str) -> PowerFit:
     return msgspec.convert(table[found["borrow"]] if "borrow" in found else found, PowerFit)
 
 
+def power_lender(accelerator: str) -> str:
+    """Return whose shares an accelerator borrows; empty when they are its own, or plain guesses."""
+    return str(read_toml(POWER).get(accelerator, {}).get("borrow", ""))
+
+
 class PowerModel:
     """Watts of a replica while a step runs.
 

@@ -14,7 +14,7 @@ from headway.sim.serving.cost.efficiency import Efficiency, EngineFit, efficienc
 from headway.sim.serving.cost.hardware import FLOAT_BYTES, Accelerator, accelerator_facts
 from headway.sim.serving.cost.memory import plan_memory
 from headway.sim.serving.cost.model import ModelFacts
-from headway.sim.serving.cost.power import PowerModel
+from headway.sim.serving.cost.power import PowerModel, power_lender
 from headway.sim.serving.cost.roofline import RooflinePrice
 from headway.sim.serving.cost.stage import Stage
 from headway.sim.serving.price import StepPrice
@@ -176,7 +176,8 @@ def _notes(hardware: Accelerator, fits: Efficiency, weights: str) -> list[str]:
         fitted = f"fitted to one server's run: {', '.join(fits.own)}; borrowed from {fits.borrowed_from}: the rest"
         notes.append(f"{hardware.name}: kernel efficiencies {fitted}.")
     elif fits.borrowed_from:
-        notes.append(f"{hardware.name}: uncalibrated, kernel efficiencies borrowed from {fits.borrowed_from}.")
+        what = "kernel efficiencies" + (" and power" if power_lender(hardware.name) == fits.borrowed_from else "")
+        notes.append(f"{hardware.name}: uncalibrated, {what} borrowed from {fits.borrowed_from}.")
     elif not fits.gemm:
         notes.append(f"{hardware.name}: uncalibrated, kernel efficiencies are plain guesses.")
     if weights not in fits.gemm and fits.gemm:
