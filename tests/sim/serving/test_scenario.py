@@ -141,6 +141,11 @@ def test_what_would_make_numbers_without_sense_is_refused(changes: dict[str, Any
         play(**changes)
 
 
+def test_a_price_that_is_assumed_is_said() -> None:
+    assert "h100-sxm: 3 USD/h is an assumption" in scenario(fleet=[{"accelerator": "h100-sxm"}]).notes[0]
+    assert scenario(fleet=[{"accelerator": "h100-sxm", "usd_per_h": 2.5}]).notes == ()
+
+
 def test_promises_to_the_classes_of_a_recipe_are_kept_apart() -> None:
     trace = {**SETTING["trace"], "slo_classes": {"chat": 0.5, "batch": 0.5}}
     rows = play(trace=trace, slo=[{"name": "chat", "ttft_s": 1.0}]).report.slos

@@ -66,7 +66,7 @@ def options_of(recipe: Recipe, goal: Goal) -> Iterator[tuple[Option, str]]:
                 usd_per_h=usd_per_h,
                 price=usd_per_h if goal.rank == "usd_per_h" else float(rig.num_accelerators),
                 fewest=fewest,
-                notes=place.replica.notes if place else (),
+                notes=place.notes if place else (),
             )
             if not why and fewest > goal.max_instances:
                 why = f"needs {in_words(fewest)} at the least, over max_instances = {goal.max_instances}"

@@ -55,6 +55,14 @@ class Place:
         """Size of its KV memory in blocks."""
         return self.spec.kv_blocks or max(1, self.replica.num_kv_tokens // self.spec.block_size)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before quoting its numbers."""
+        if self.spec.usd_per_h is not None or self.spec.calibration:
+            return self.replica.notes
+        price = f"{self.replica.usd_per_h / self.replica.num_accelerators:g} USD/h is an assumption"
+        return *self.replica.notes, f"{self.spec.accelerator}: {price}; usd_per_h in [[fleet]] takes your price."
+
     def state(self) -> InstanceState:
         """Make it afresh for one run."""
         spec = self.spec
@@ -129,7 +137,7 @@ class ServingScenario:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know before quoting the numbers."""
-        return tuple(dict.fromkeys(note for place in self.places for note in place.replica.notes))
+        return tuple(dict.fromkeys(note for place in self.places for note in place.notes))
 
     @property
     def classes(self) -> list[SloClass]:

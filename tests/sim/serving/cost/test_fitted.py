@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_a_calibration_is_a_replica(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(FILE)
     made = fitted_replica(tmp_path / "c.toml")
     assert (made.num_layers, made.num_kv_tokens, made.power) == (4, 640, None)
+    assert math.isnan(made.usd_per_h)
     assert made.price.decode_line(8) == (pytest.approx(2e-3), 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def fitted_replica(path: str | Path) -> Replica:
         num_kv_tokens=calibration.num_kv_tokens,
         kv_token_bytes=0.0,
         num_accelerators=1,
-        usd_per_h=0.0,
+        usd_per_h=math.nan,
         load_s=0.0,
         link_bytes_per_s=25e9,
         host_bytes_per_s=25e9,

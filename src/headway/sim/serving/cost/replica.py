@@ -44,7 +44,7 @@ class Replica:
     num_accelerators : int
         In all.
     usd_per_h : float
-        Of all.
+        Of all; NaN where nothing is known of it.
     load_s : float
         From nothing to ready, in seconds.
     link_bytes_per_s : float
