@@ -161,3 +161,16 @@ def test_a_cached_prefix_costs_memory_but_no_computing() -> None:
     assert one.start("b") == 1
     assert one.draft.free_blocks == 1
     one.agree()
+
+
+def test_what_comes_back_from_the_host_needs_room_and_is_not_computed_again() -> None:
+    drafting = Drafting(num_blocks=8)
+    drafting.instance.host_blocks = 8
+    drafting.board.can = frozenset({"swap"})
+    drafting.run("a", 10)
+    drafting.carry_out([Preempt("a", "swap")])
+    assert drafting.board.apply(Start("a", {"gpu": {"kv_tokens": 4}})) is not None  # 10 tokens come back
+    draft, state = InstanceDraft(drafting.instance), drafting.board.requests["a"]
+    assert draft.start(state, 4) == 1
+    drafting.carry_out(draft.actions)
+    assert (state.left_tokens, len(state.blocks), draft.free_blocks) == (1, 3, drafting.instance.kv.num_free)

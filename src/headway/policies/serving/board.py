@@ -233,6 +233,8 @@ class ServingBoard:
         tokens = amounts.get("kv_tokens", state.known_tokens)
         if not 0 < tokens <= instance.kv.num_blocks * instance.kv.block_size:
             return f"its KV memory must be for at least 1 token and fit into the pool, {tokens:g} asked for"
+        if tokens < state.swapped_tokens:
+            return f"{state.swapped_tokens} tokens come back from the host's memory, room for {tokens:g} asked for"
         if not take_memory(instance, state, int(tokens)):
             return "there is not enough KV memory"
         del instance.waiting[state.id]

@@ -116,7 +116,6 @@ class Cohort(Generic[S]):
     def drop(self, state: S) -> None:
         """Let a member go on by itself."""
         del self.members[state.id]
-        self.fresh.pop(state.id, None)
         self.context_tokens -= state.computed_tokens
         self._pieces = None
         at = state.grows_at
@@ -128,6 +127,7 @@ class Cohort(Generic[S]):
             full = self.clock + self.block_size - state.computed_tokens % self.block_size
             _forget(self._full, full, state.id)
         state.exit()
+        self.fresh.pop(state.id, None)
 
     def grown(self) -> None:
         """Note that those who were short have their block."""

@@ -61,10 +61,14 @@ class InstanceDraft:
         self.actions.append(Preempt(state.id))
 
     def cost(self, state: RequestState, kv_tokens: int) -> tuple[int, int]:
-        """Return the most free blocks that starting a waiting request can use, and the tokens it finds in the cache."""
-        kv = self.instance.kv
+        """Return the most free blocks that starting a waiting request can use, and how many of its tokens are there.
+
+        These are in the cache, or come back from the host's memory.
+        """
+        kv, swapped = self.instance.kv, state.swapped_tokens
         found = self._find(state)
-        return max(kv.blocks_for(kv_tokens), len(found)) - self._num_held(found), len(found) * kv.block_size
+        blocks = max(kv.blocks_for(max(kv_tokens, swapped)), len(found)) - self._num_held(found)
+        return blocks, max(len(found) * kv.block_size, swapped)
 
     def start(self, state: RequestState, kv_tokens: int, spare_blocks: int = 0) -> int | None:
         """Draft that a waiting request starts with memory for `kv_tokens` tokens, leaving `spare_blocks` free.
@@ -78,6 +82,7 @@ class InstanceDraft:
         """
         if self.num_running >= self.instance.max_running:
             return None
+        kv_tokens = max(kv_tokens, state.swapped_tokens)
         blocks, cached = self.cost(state, kv_tokens)
         if self.free_blocks - blocks < spare_blocks:
             return None

@@ -93,7 +93,9 @@ class RequestState:
     @property
     def last_token_s(self) -> Seconds:
         """When it was given its latest token; its arrival before the first."""
-        return max(self._last_s, self._cohort.last_s)
+        cohort = self._cohort
+        # Who has just joined was given its latest token before, and perhaps long before.
+        return self._last_s if self.id in cohort.fresh else max(self._last_s, cohort.last_s)
 
     @property
     def kv_tokens(self) -> int:
@@ -126,9 +128,9 @@ class RequestState:
     def exit(self) -> None:
         """Keep the numbers by itself again."""
         cohort = self._cohort
+        self._last_s = self.last_token_s
         self._known += cohort.clock
         self._computed += cohort.clock
-        self._last_s = max(self._last_s, cohort.last_s)
         self._cohort = _ALONE
 
     def compute(self, tokens: int) -> None:

@@ -98,7 +98,7 @@ class Machine:
         self._flows: list[Run] = []
 
     def owe(self, transfer_s: Seconds) -> None:
-        """Let the next step wait for a transfer to or from the host."""
+        """Let the next run of a step wait for a transfer to or from the host."""
         self._owed_s += transfer_s
 
     def begin(self, step: Step) -> None:
@@ -118,11 +118,13 @@ class Machine:
             return
         run.cut = True
         index = run.passed(self._board.now_s, inclusive)
-        if index < len(run.ends_s) - 1:
-            del run.ends_s[index + 1 :]
-            self._look_ahead(run)
-            self._agenda.call_off(run.entry)
-            run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
+        self._keep(run, index + 1)
+
+    def plan_anew(self) -> None:
+        """See what is left of a plan now that somebody else has taken memory, or a transfer is owed."""
+        run = self._run
+        if run is not None and (left := len(run.ends_s) - run.num_done) > 1:
+            self._keep(run, run.num_done + (1 if self._owed_s else affordable_runs(self.instance, left)))
 
     def catch_up(self, now_s: Seconds, inclusive: bool) -> None:
         """Enter into the books what has been repeated up to a time."""
@@ -146,6 +148,14 @@ class Machine:
         self._landings.clear()
         self._ends.clear()
         self._stages_free_s = [self._board.now_s] * self.instance.num_stages
+
+    def _keep(self, run: Run, num: int) -> None:
+        """Keep no more than the first `num` repeats that are laid out."""
+        if num < len(run.ends_s):
+            del run.ends_s[num:]
+            self._look_ahead(run)
+            self._agenda.call_off(run.entry)
+            run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
 
     # One step after the other ----------------------------------------------------------------------------------------
 
@@ -218,18 +228,17 @@ class Machine:
                 self._gaps.one(now_s - state.last_token_s)
 
     def _done(self, run: Run) -> Iterator[Event]:
+        yield from self._all_land()
         for state in self._board.end(run.step):
             self._ends.expect(state, self._truth.left_tokens(state))
         num_runs, now_s = run.num_runs, self._board.now_s
-        done = StepDone(
+        yield StepDone(
             at_s=now_s,
             instance=self.instance.id,
             step_s=now_s - run.start_s,
             num_tokens=run.shape.num_tokens * num_runs,
             num_runs=num_runs,
         )
-        yield from self._all_land()
-        yield done
 
     def _spend(self, run: Run, shape: BatchShape, until_s: Seconds) -> None:
         took_s = until_s - run.since_s

@@ -89,13 +89,19 @@ class Ends:
         self._decodes = instance.decodes
         self._heap: list[tuple[int, int, RequestState]] = []
         self._order = 0
-        self._at: dict[Id, int] = {}
+        self._latest: dict[Id, int] = {}  # which entry of a request is the true one
+
+    def __len__(self) -> int:
+        """How many ends are noted, those included that are no longer true."""
+        return len(self._heap)
 
     def expect(self, state: RequestState, left_tokens: int) -> None:
         """Note that a decode stops with the `left_tokens`-th token from now."""
         self._order += 1
-        at = self._at[state.id] = self._decodes.clock + left_tokens
-        heapq.heappush(self._heap, (at, self._order, state))
+        self._latest[state.id] = self._order
+        if len(self._heap) > 64 + 2 * len(self._decodes):  # many have left and come back
+            self._tidy_up()
+        heapq.heappush(self._heap, (self._decodes.clock + left_tokens, self._order, state))
 
     def num_runs(self) -> int:
         """In how many runs of all decodes the next of them stops; many when there is none."""
@@ -112,15 +118,21 @@ class Ends:
             entry = heapq.heappop(heap)
             if entry[0] == clock and self._holds(entry):
                 found.append(entry[2])
-                del self._at[entry[2].id]
+                del self._latest[entry[2].id]
         return found
 
     def clear(self) -> None:
         """Forget all."""
         self._heap.clear()
-        self._at.clear()
+        self._latest.clear()
+
+    def _tidy_up(self) -> None:
+        members = self._decodes.members
+        self._heap = [entry for entry in self._heap if self._holds(entry)]
+        self._latest = {id_: order for id_, order in self._latest.items() if id_ in members}
+        heapq.heapify(self._heap)
 
     def _holds(self, entry: tuple[int, int, RequestState]) -> bool:
         """Whether an entry is still true: its request may have left, and come back to be expected anew."""
         state = entry[2]
-        return state.id in self._decodes.members and self._at.get(state.id) == entry[0]
+        return state.id in self._decodes.members and self._latest.get(state.id) == entry[1]

@@ -39,8 +39,8 @@ class ServingWorld:
 
     What happens at one instant happens in this order: arrivals, failures and transfers, ends of steps, wake-ups;
     within each, in the order in which it was asked for. The world ends when no request is left and none is to come,
-    whoever still wants to be woken. After a `Reject` comes a `Failed`. A repeated step is cut when a request comes to
-    wait at its instance.
+    whoever still wants to be woken or is still to come back. After a `Reject` comes a `Failed`. A repeated step is cut
+    when a request comes to wait at its instance.
 
     Parameters
     ----------
@@ -99,9 +99,11 @@ class ServingWorld:
         self._at_once = True  # whether what happens now comes before the ends of steps at this instant
         self._wakes: set[tuple[Seconds, str]] = set()
         self._num_idle_wakes = 0
+        self._idle_s: Seconds = -1.0  # when so many had come in a row for the last time
+        self._num_outages = len(outages)  # which are not over; nobody waits for them
         self._events = self._play()
         for outage in outages:
-            self._agenda.add(outage.at_s, WAKE, partial(self._break_down, outage))
+            self._agenda.add(outage.at_s, NEWS, partial(self._break_down, outage))
 
     @property
     def num_left(self) -> int:
@@ -155,7 +157,7 @@ class ServingWorld:
 
     def _play(self) -> Iterator[Event]:
         agenda = self._agenda
-        while self._next is not None or agenda.num_pending or (self.view.requests and not agenda.is_empty):
+        while self._is_to_come() or (self.view.requests and not agenda.is_empty):
             coming = self._next
             if coming is not None and coming.request.arrival_s <= agenda.next_s():
                 self._next = next(self._arrivals, None)
@@ -165,8 +167,17 @@ class ServingWorld:
             at_s, rank, _, happening = agenda.pop()
             self._go_to(at_s, rank)
             yield from happening()
-            if self._num_idle_wakes >= MAX_IDLE_WAKES:
+            if self._num_idle_wakes >= MAX_IDLE_WAKES and self._is_stuck():
                 return
+
+    def _is_to_come(self) -> bool:
+        """Whether something is certain to come that is about a request."""
+        return self._next is not None or self._agenda.num_pending > self._num_outages
+
+    def _is_stuck(self) -> bool:
+        """Whether only wake-ups are left, or time stands still between them."""
+        stands, self._idle_s, self._num_idle_wakes = self.view.now_s == self._idle_s, self.view.now_s, 0
+        return stands or (self._next is None and not self._agenda.num_pending)
 
     def _go_to(self, now_s: Seconds, rank: int) -> None:
         self.view.now_s = now_s
@@ -203,7 +214,8 @@ class ServingWorld:
 
     def _break_down(self, outage: Outage) -> Iterator[Event]:
         instance = self.view.instances.get(outage.instance)
-        if instance is None:
+        if instance is None:  # it is away already
+            self._num_outages -= 1
             return
         self._machines[outage.instance].stop()
         resource = self.view.fail(outage.instance)
@@ -211,12 +223,13 @@ class ServingWorld:
         yield Changed(at_s=self.view.now_s, resource=resource, up=False)
 
     def _recover(self, instance: InstanceState) -> Iterator[Event]:
+        self._num_outages -= 1
         yield Changed(at_s=self.view.now_s, resource=self.view.recover(instance), up=True)
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
     def _wake_at(self, action: Wake) -> None:
-        at_s = max(action.at_s, self.view.now_s)
+        at_s = max(self.view.now_s, action.at_s)  # in this order, what is no number is now
         if (at_s, action.tag) not in self._wakes:
             self._wakes.add((at_s, action.tag))
             self._agenda.add(at_s, WAKE, partial(self._wake, at_s, action.tag))
@@ -229,6 +242,7 @@ class ServingWorld:
             return why
         machine = self._machines[action.to]
         if ran:
+            machine.plan_anew()
             took_s = self._links.between_s(state.computed_tokens)
             self._agenda.add(self.view.now_s + took_s, NEWS, partial(machine.land, state, took_s))
         else:
@@ -239,8 +253,10 @@ class ServingWorld:
         state = self.view.requests.get(action.id)
         swapped = state.swapped_tokens if state is not None else 0
         why = self.view.apply(action)
-        if why is None and state is not None and swapped != state.swapped_tokens:
-            self._machines[state.instance].owe(self._links.host_s(abs(swapped - state.swapped_tokens)))
+        if why is None and state is not None:
+            machine = self._machines[state.instance]
+            machine.owe(self._links.host_s(abs(swapped - state.swapped_tokens)))
+            machine.plan_anew()
         return why
 
 
