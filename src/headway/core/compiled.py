@@ -2,8 +2,8 @@
 
 The copies are made by mypyc from the very same sources, so that there is nothing to keep in step: with them a
 simulation runs about three times as fast, and comes to the same result to the last bit. They are looked for when their
-package is imported, under a hash of the sources; a copy of other sources is never used. ``HEADWAY_NATIVE=0`` turns them
-off.
+package is imported, under a hash of the sources; a copy of other sources is never used, nor one that cannot be loaded
+here. ``HEADWAY_NATIVE=0`` turns them off.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -50,28 +51,40 @@ def in_use() -> Path | None:
     if os.environ.get("HEADWAY_NATIVE") == "0":
         return None
     for folder in folders():
-        if (folder / "ready").exists():
-            _load_shared_part(folder)
+        # A path that may not be looked at (another user's home) is as good as none.
+        if os.path.exists(folder / "ready") and _load_shared_part(folder):
             return folder
     return None
 
 
 def folders() -> list[Path]:
     """Return where copies of exactly these sources, for this Python, would be: with the package, or in the cache."""
-    digest = hashlib.sha256(f"{sys.implementation.cache_tag}-{sys.platform}".encode())
+    place = (str(sys.implementation.cache_tag), sys.platform, platform.machine())
+    digest = hashlib.sha256("-".join(place).encode())
     for path in sources():
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = digest.hexdigest()[:16]
-    return [PREBUILT / key, cache / "headway" / "compiled" / key]
+    return [PREBUILT / key, *(cache / "headway" / "compiled" / key for cache in _caches())]
 
 
-def _load_shared_part(folder: Path) -> None:
-    """Load the library that all copies share; they ask for it by its name alone."""
+def _caches() -> list[Path]:
+    """Return the user's cache, if there is one: a user without a home has none."""
+    try:
+        return [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")]
+    except RuntimeError:
+        return []
+
+
+def _load_shared_part(folder: Path) -> bool:
+    """Load the library that all copies share, which ask for it by its name alone; says whether it could be."""
     for library in folder.glob("*__mypyc*"):
         name = library.name.partition(".")[0]
         spec = importlib.util.spec_from_file_location(name, library)
         if spec is not None and spec.loader is not None:
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            try:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+            except ImportError:  # a file system that runs no code, another C library
+                return False
             sys.modules[name] = module
+    return True
