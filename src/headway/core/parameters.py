@@ -39,6 +39,7 @@ WORDS = {
 }
 """What msgspec says of tables, and what we say."""
 
+_ID = re.compile(r"[\w-]+/[\w-]+")
 _PLACE = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
 _LAST = re.compile(r"[^\s.:]+$")
 _EXPECTED = re.compile(r"Expected `([a-z |]+)`, got `[a-z]+`")
@@ -102,7 +103,8 @@ def decode(make: Callable[..., T], given: Mapping[str, Any], *, where: str) -> T
     signature, hints = _signature(make), _hints(make)
     for name in given:
         if name not in signature:
-            error = unknown_name(f"{where}: parameter", name, signature, f"headway show {where}")
+            see = f"headway show {where}" if _ID.fullmatch(where) else ""
+            error = unknown_name(f"{where}: parameter", name, signature, see)
             raise ConfigError(str(error)) from error
     arguments = {name: _convert(value, hints.get(name, Any), f"{where}: {name}") for name, value in given.items()}
     missing = [name for name, p in signature.items() if p.default is p.empty and name not in arguments]

@@ -164,6 +164,7 @@ def test_people_see_the_ranking(cost_recipe: Path, tmp_path: Path) -> None:
         (["--set", "plan.goal=speed"], "goal"),
         (["--set", "plan.attain_frac=2"], "attain_frac must be in (0, 1]"),
         (["--set", "plan.tolerance_frac=0"], "tolerance_frac must be > 0"),
+        (["--set", "plan.tolerance_frac=1e-300"], "tolerance_frac must be >= 0.0001"),
         (["--set", "plan.max_instances=0"], "max_instances must be >= 1"),
         (["--set", 'plan.accelerators=["h10"]'], "h100"),
         (["--set", "model.name=lama"], "llama"),

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from headway.core import catalogue
+from headway.core.actions import Action
 from headway.core.errors import ConfigError, HeadwayError
+from headway.core.events import Event
 from headway.core.parameters import decode
 from headway.core.scenario import Outcome
+from headway.policies.serving.seats import ServingView
 from headway.sim.serving.scenario import ServingScenario
 
 SETTING: dict[str, Any] = {
@@ -139,6 +142,24 @@ def test_what_cannot_be_is_said_in_one_sentence(changes: dict[str, Any], words: 
 def test_what_would_make_numbers_without_sense_is_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         play(**changes)
+
+
+class Idle:
+    """Serves nobody."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+    def decide(self, event: Event, view: ServingView) -> list[Action]:
+        """Do nothing."""
+        return []
+
+
+def test_requests_that_are_left_lying_have_missed_their_promises() -> None:
+    report = scenario().play(Idle()).report
+    assert (report.numbers["num_finished"], report.numbers["num_unfinished"]) == (0, 150)
+    assert report.numbers["goodput_frac"] == 0
+    assert [(row.met, row.missed) for row in report.slos] == [(0, 150), (0, 150)]
 
 
 def test_a_price_that_is_assumed_is_said() -> None:

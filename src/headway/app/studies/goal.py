@@ -11,6 +11,9 @@ from headway.app.studies.recipe import Recipe, check_keys
 from headway.core.errors import ConfigError
 from headway.core.parameters import decode
 
+MIN_TOLERANCE = 1e-4
+"""Closer than that, halving would go on until numbers are no longer told apart."""
+
 
 class Goal(Struct, frozen=True, kw_only=True):
     """A question about capacity.
@@ -65,6 +68,10 @@ class Goal(Struct, frozen=True, kw_only=True):
         for name, value in above_zero.items():
             if not value > 0:
                 raise ConfigError(f"[plan]: {name} must be > 0, got {value}.")
+        if self.tolerance_frac < MIN_TOLERANCE:
+            raise ConfigError(
+                f"[plan]: tolerance_frac must be >= {MIN_TOLERANCE}, got {self.tolerance_frac}. Try 0.02."
+            )
         if not 0 < self.attain_frac <= 1:
             raise ConfigError(f"[plan]: attain_frac must be in (0, 1], got {self.attain_frac}. Try 0.9.")
         if not self.within_frac >= 0:

@@ -236,20 +236,31 @@ class _Playing:
         """Sum up."""
         scenario, classes = self.scenario, self.scenario.classes
         works = self.log.works(self.table, classes)
-        missed = log.class_of(self.table, self.log.rejected())
+        missed = log.class_of(self.table, np.concatenate([self.log.rejected(), self._left(works)]))
         numbers = {**self._counts(works), **log.percentiles(works), **self._gap_numbers()}
         numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
         numbers["num_accelerators"] = float(sum(place.replica.num_accelerators for place in scenario.places))
         report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
         return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
 
+    def _left(self, works: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the rows of requests that a policy left lying to the end: they have missed what they were promised."""
+        is_left = np.ones(len(self.table), bool)
+        is_left[works["row"]] = is_left[self.log.rejected()] = False
+        if self.table.after is not None:  # who waits for one that was never served has not been sent
+            is_served = np.append(np.zeros(len(self.table), bool), True)
+            is_served[works["row"]] = True
+            is_left &= is_served[self.table.after]
+        return np.flatnonzero(is_left)
+
     def _counts(self, works: Mapping[str, np.ndarray]) -> dict[str, float]:
-        num_rejected = len(self.log.rejected())
-        num_good, num_ended = int(works["good"].sum()), len(works["row"]) + num_rejected
+        num_rejected, num_left = len(self.log.rejected()), len(self._left(works))
+        num_good, num_ended = int(works["good"].sum()), len(works["row"]) + num_rejected + num_left
         return {
             "num_requests": float(len(self.table)),
             "num_finished": float(len(works["row"])),
             "num_rejected": float(num_rejected),
+            "num_unfinished": float(num_left),
             "num_unsent": float(self.world.num_unsent),
             "num_preemptions": float(works["num_preempted"].sum()),
             "goodput_frac": num_good / num_ended if num_ended else np.nan,
