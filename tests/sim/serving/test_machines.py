@@ -22,6 +22,7 @@ from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving.links import Links
+from headway.sim.serving.log import RequestLog
 from headway.sim.serving.outages import Outage, draw_outages
 from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.table_requests import TableRequests
@@ -201,9 +202,12 @@ def test_a_request_is_sent_after_the_one_before_it_has_ended() -> None:
         after=np.array([-1, 0, 1]), gap_s=np.array([0.0, 0.5, 2.0]),
     )  # fmt: skip
     world = ServingWorld(TableRequests(table), [instance()], SECOND)
-    done = [record for record in play(world) if isinstance(record, RequestFinished)]
+    log, policy, trace = RequestLog(), Stack(batch=SarathiServe()), MemoryTrace()
+    simulate(world, policy, session=Session(policy, world.view, trace=trace, instruments=[log]))
+    done = [record for record in trace.records if isinstance(record, RequestFinished)]
     assert [(record.id, record.at_s) for record in done] == [("0", 3.0), ("1", 5.5), ("2", 8.5)]
     assert world.num_left == 0
+    assert log.works(table, [])["arrival_s"].tolist() == [0.0, 3.5, 7.5]
 
 
 def test_nobody_follows_who_was_turned_away() -> None:

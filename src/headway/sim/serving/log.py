@@ -33,6 +33,7 @@ class RequestLog:
     def __init__(self) -> None:
         self._row = array("q")
         self._metrics = {name: array("d") for name in METRICS}
+        self._end_s = array("d")
         self._cached, self._preempted = array("q"), array("q")
         self._rejected: list[int] = []
 
@@ -45,6 +46,7 @@ class RequestLog:
         """Follow one event."""
         if isinstance(event, RequestFinished):
             self._row.append(int(event.id))
+            self._end_s.append(event.at_s)
             metrics = self._metrics
             metrics["queue_s"].append(event.queue_s)
             metrics["ttft_s"].append(event.ttft_s)
@@ -59,6 +61,9 @@ class RequestLog:
         """Return the columns of `Outcome.works`, in the order in which requests ended."""
         row = np.frombuffer(self._row, np.int64) if self._row else np.empty(0, np.int64)
         columns: dict[str, npt.NDArray[np.generic]] = {"row": row, "arrival_s": table.arrival_s[row]}
+        if table.after is not None and len(row):  # who follows another came when that had ended, not when recorded
+            end_s, e2e_s = np.frombuffer(self._end_s, np.float64), np.frombuffer(self._metrics["e2e_s"], np.float64)
+            columns["arrival_s"] = np.where(table.after[row] >= 0, end_s - e2e_s, columns["arrival_s"])
         for name, values in self._metrics.items():
             columns[name] = np.frombuffer(values, np.float64) if values else np.empty(0)
         columns |= {"prompt_tokens": table.prompt_tokens[row], "output_tokens": table.output_tokens[row]}
