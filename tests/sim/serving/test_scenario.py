@@ -95,6 +95,13 @@ def test_outages_are_part_of_a_run() -> None:
     assert rough.report.numbers["p90_e2e_s"] > calm.report.numbers["p90_e2e_s"]
 
 
+def test_pools_whose_blocks_differ_cannot_tell_which_prompts_begin_alike() -> None:
+    fleet = [{"pool": "a", "accelerator": "h100-sxm"}, {"pool": "b", "accelerator": "h100-sxm", "block_size": 32}]
+    with pytest.raises(ConfigError, match=r"block_size must be the same in all pools .* got 16 and 32"):
+        play(trace={"source": "mooncake-conv", "max_requests": 9}, model={"name": "llama-3.1-8b"}, fleet=fleet)
+    assert play(fleet=fleet).report.numbers["num_finished"] == 150  # where nobody knows, it does not matter
+
+
 def test_prefixes_are_found() -> None:
     shared = {"source": "mooncake-conv", "max_requests": 200, "rate_per_s": 2.0}
     with_cache = play(trace=shared, model={"name": "llama-3.1-8b"})

@@ -182,6 +182,12 @@ class ServingScenario:
         if not len(table):
             raise ConfigError(f"trace {table.source}: must have at least one request, got none. Widen its span.")
         self._check_promised(table)
+        sizes = sorted({spec.block_size for spec in self.fleet})
+        if table.prefixes is not None and len(sizes) > 1:
+            raise ConfigError(
+                f"fleet: block_size must be the same in all pools where the trace says which prompts begin alike, got "
+                f"{' and '.join(map(str, sizes))}. Mend [[fleet]]."
+            )
         if any(spec.calibration for spec in self.fleet):
             return
         longest = self.model.context_tokens or model_facts(self.model.name).max_context_tokens
@@ -212,7 +218,7 @@ class _Playing:
         self.scenario = scenario
         self.table = table
         places = scenario.places
-        states = [place.state() for place in places]
+        self._states = states = [place.state() for place in places]
         first = places[0]
         self.gaps = TokenGaps()
         self.meter = EnergyMeter({p.id: p.replica.power for p in places if p.replica.power is not None})
@@ -273,7 +279,7 @@ class _Playing:
 
     def _speeds(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
         busy_s, places = self.world.busy_s, self.scenario.places
-        pools = [instance.kv for instance in self.world.view.instances.values()]
+        pools = [state.kv for state in self._states]  # those that are away at the end, too
         queried = sum(pool.num_queried_tokens for pool in pools)
         samples = self.sampler.samples()["kv_used_frac"]
         return {
