@@ -52,6 +52,11 @@ def test_what_is_written_passes_its_checks_and_its_tests_at_once(checkout: Path)
     assert {o["id"] for o in outcomes} == set(ids)
     tested = in_project(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     assert tested.returncode == 0, tested.stdout
+    config = SOURCE.parents[1] / "pyproject.toml"
+    new_files = [str(path) for path in checkout.rglob("*my_*.py")]
+    linted = in_project(checkout, "-m", "ruff", "check", "--no-cache", "--config", str(config), *new_files)
+    assert len(new_files) == 6
+    assert linted.returncode == 0, linted.stdout
 
 
 def test_three_parts_are_written_and_no_more(checkout: Path) -> None:

@@ -19,6 +19,8 @@ from headway.core.errors import ConfigError, unknown_name
 
 SEATS = {"serving": ("batch", "route", "admit")}
 """Seats for which there is a template, by family."""
+IMPORTS = re.compile(r"(?:^from \S+ import [^(\n]+\n)+", re.MULTILINE)
+"""Blocks of imports, whose order depends on the name of the new module."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -96,7 +98,8 @@ class Draft(Struct, frozen=True, kw_only=True):
         source = f'{self.authors}, "{self.title}", {self.year}' + (f", arXiv {self.arxiv}" if self.arxiv else "")
         source = source.replace("\\", "\\\\").replace('"""', "'''")  # it goes into a docstring
         words = {"id": self.id, "name": self.name, "cls": self.cls, "family": self.family, "source": source}
-        return Template(text).substitute(words, **more)
+        filled = Template(text).substitute(words, **more)
+        return IMPORTS.sub(lambda block: "".join(sorted(block[0].splitlines(keepends=True))), filled)
 
     def row(self, module: str) -> str:
         """Write its catalogue row."""
