@@ -34,8 +34,8 @@ from headway.sim.serving.cost.operators import (
 MEASURED = {"a100-80gb-sxm": "a100", "h100-sxm": "h100"}
 """Accelerators with measurements, and how the files call them."""
 BORROWED = {
-    "a100-40gb-sxm": "a100-80gb-sxm", "a40": "a100-80gb-sxm", "a10": "a100-80gb-sxm", "l4": "a100-80gb-sxm",
-    "l40s": "a100-80gb-sxm", "rtx-4090": "a100-80gb-sxm", "rtx-pro-6000": "a100-80gb-sxm", "h200-sxm": "h100-sxm",
+    "a100-40gb-sxm": "a100-80gb-sxm", "a40": "a100-80gb-sxm", "a10": "a100-80gb-sxm", "l4": "rtx-4090",
+    "l40s": "rtx-4090", "rtx-4090": "a100-80gb-sxm", "rtx-pro-6000": "a100-80gb-sxm", "h200-sxm": "h100-sxm",
     "b200-sxm": "h100-sxm", "mi300x": "h100-sxm",
 }  # fmt: skip
 """Who has none, and whose fits they borrow: those whose products run the same way."""

@@ -79,7 +79,7 @@ def _count(timed: Timed, outcome: Outcome) -> None:
         int(outcome.works["output_tokens"].sum()),
         offered_per_s=numbers["num_requests"] / float(outcome.works["arrival_s"].max() or 1.0),
         finished_per_s=numbers["requests_per_s"],
-        utilisation_frac=numbers["utilisation_frac"],
+        busy_frac=numbers["busy_frac"],
         kv_used_frac=numbers["kv_used_frac"],
         prefix_hit_frac=numbers["prefix_hit_frac"],
         p50_queue_s=numbers["p50_queue_s"],

@@ -57,7 +57,7 @@ def test_quantities_come_in_a_fitting_unit(value: float, unit: str, text: str) -
     [
         ("p99_ttft_s", "p99 TTFT", "s"),
         ("output_tokens_per_s", "output tokens", "/s"),
-        ("cost_usd_per_mtok", "cost per Mtok", "USD/Mtok"),
+        ("cost_usd_per_mtok", "cost per output Mtok", "USD/Mtok"),
         ("energy_j_per_output_token", "energy per output token", "J/token"),
         ("kv_used_frac", "KV used", "%"),
         ("num_preemptions", "preemptions", ""),

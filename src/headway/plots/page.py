@@ -7,12 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import Self
 
+from headway.core.writing import replacing
 from headway.plots.chart import Chart, Figure, Panels
 from headway.plots.describe import data_tables, words
 from headway.plots.drawing import Drawing, drawing_for
 from headway.plots.palette import Palette
 from headway.plots.tables import Table, html_of
-from headway.plots.writing import replacing
 
 Content = str | Table | Chart | Panels
 """What stands in a section: a paragraph, a table or a figure."""

@@ -19,9 +19,9 @@ import numpy as np
 
 from headway.core.errors import ConfigError
 from headway.core.scenario import Columns, Outcome
+from headway.core.writing import replacing
 from headway.plots.chart import natural_order
 from headway.plots.tracks import lanes_apart, nanoseconds
-from headway.plots.writing import replacing
 
 COUNTERS = ("waiting", "running", "kv_used_frac", "batch_tokens", "watts")
 """What is drawn of samples; columns that are not there are passed over."""

@@ -21,7 +21,7 @@ _ENDINGS = {
 
 _WORDS = {
     "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E", "kv": "KV", "slo": "SLO", "jct": "JCT",
-    "watts": "power", "mtok": "Mtok",
+    "watts": "power", "mtok": "output Mtok",
 }  # fmt: skip
 
 _SCALES: dict[str, tuple[tuple[float, str], ...]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.core.errors import ConfigError
+from headway.core.writing import replacing
 from headway.plots.chart import (
     NOTHING,
     Axis,
@@ -26,7 +27,6 @@ from headway.plots.chart import (
 from headway.plots.draw_marks import INK, draw_bars, draw_curve, draw_spans, tick_text
 from headway.plots.libraries import library
 from headway.plots.palette import BOUND, Palette
-from headway.plots.writing import replacing
 
 IMAGE_SUFFIXES = (".png", ".svg", ".pdf")
 WIDTH_IN = 7.2

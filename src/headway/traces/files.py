@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from headway.core.errors import TraceError
+from headway.core.writing import replacing
 
 PACKED = b"\x1f\x8b"
 BROKEN = (OSError, EOFError, UnicodeDecodeError, zlib.error)
@@ -45,33 +44,18 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises
     ------
-    TraceError
-        When its folder cannot be written to.
+    ConfigError
+        When its folder does not exist, or its place is not for a file.
     """
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise TraceError(f"{path}: must be in a folder that can be written to, got: {error.strerror}.") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if path.suffix == ".gz":
-                # Without a time and a name inside, equal traces make equal files.
-                with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
-                    yield packed  # type: ignore[misc]
-            else:
-                yield file
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with replacing(path) as beside, beside.open("wb") as file:
+        if path.suffix == ".gz":
+            # Without a time and a name inside, equal traces make equal files.
+            with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
+                yield packed  # type: ignore[misc]
+        else:
+            yield file
 
 
 def kind_of(path: Path) -> str:
     """Return the last suffix of a name, the one of gzip aside: ``"csv"``, ``"jsonl"``, ``"parquet"``."""
     return Path(path.name.removesuffix(".gz")).suffix.removeprefix(".").lower()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

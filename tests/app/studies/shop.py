@@ -102,7 +102,7 @@ class Counter:
             if on_progress is not None:
                 on_progress(row + 1, num)
         numbers = {"num_requests": float(num), "num_finished": float(num), "goodput_frac": float(met.mean())}
-        numbers |= {"pid": float(os.getpid()), "utilisation_frac": float(run_s.sum() / last_s)}
+        numbers |= {"pid": float(os.getpid()), "busy_frac": float(run_s.sum() / last_s)}
         for name in ("queue_s", "e2e_s"):
             numbers[f"mean_{name}"] = float(works[name].mean())
             for percent in (50, 90, 95, 99):

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
+from headway.core.drivers import simulate
 from headway.core.errors import UnknownName
 from headway.core.events import Finished, Refused, Woke
 from headway.core.nouns import Seconds
+from headway.core.session import Session
+from headway.core.trace import MemoryTrace
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.kv import BlockPool
@@ -19,6 +22,9 @@ from headway.policies.serving.seats import ServingView
 from headway.policies.serving.stack import RETRY_S, AdmitAll, LeastLoaded, Stack
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.wrap import as_policy
+from headway.sim.serving.outages import Outage
+from headway.sim.serving.truth import TrueRequest
+from headway.sim.serving.world import ServingWorld
 from policies.serving.making import request
 
 
@@ -145,3 +151,16 @@ def test_a_single_seat_becomes_a_policy() -> None:
     assert (other.admit, other.name) == (doorman, "SarathiServe")
     with pytest.raises(UnknownName, match=r"serving: seat: 'bach' is not known\. Nearest: batch"):
         as_policy("bach", seat)
+
+
+def test_after_an_outage_everybody_sees_where_those_before_went() -> None:
+    """Routed in one decision, they would all go to the instance that was the emptiest before."""
+    requests = [request(f"r{number}", prompt=32, most=40) for number in range(12)]
+    places = [InstanceState(name, BlockPool(64), num_layers=2) for name in ("a", "b", "c")]
+    outage = Outage(instance="a", at_s=0.05, lasts_s=60.0)
+    world = ServingWorld([TrueRequest(request=item, output_tokens=40) for item in requests], places, outages=[outage])
+    policy, trace = Stack(batch=SarathiServe()), MemoryTrace()
+    simulate(world, policy, session=Session(policy, world.view, trace=trace))
+    moves = [record for record in trace.records if isinstance(record, Move)]
+    assert len(moves) == 16  # four were at the instance that failed
+    assert sorted(move.to for move in moves[12:]) == ["b", "b", "c", "c"]

@@ -43,7 +43,7 @@ def test_the_numbers_follow_from_the_works() -> None:
     assert np.array_equal(works["good"], ~(works["ttft_s"] > 1.0) & ~(works["tpot_s"] > 0.05))
     assert (works["queue_s"] <= works["ttft_s"]).all()
     assert (works["ttft_s"] <= works["e2e_s"]).all()
-    assert 0 < numbers["utilisation_frac"] <= 1
+    assert 0 < numbers["busy_frac"] <= 1
     assert numbers["energy_j"] == pytest.approx(numbers["mean_watts"] * outcome.report.duration_s)
     assert 70 < numbers["mean_watts"] < 700
     assert numbers["cost_usd"] == pytest.approx(numbers["cost_usd_per_h"] * outcome.report.duration_s / 3600)

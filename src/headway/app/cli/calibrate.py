@@ -79,7 +79,7 @@ def save(calibration: Calibration, path: Path) -> None:
     import msgspec
 
     from headway.app.cli.toml import dumps
-    from headway.plots.writing import replacing
+    from headway.core.writing import replacing
 
     text = "# What the steps of a live engine cost, as `headway calibrate` measured it.\n"
     with replacing(path) as beside:

@@ -101,6 +101,8 @@ def _plan_load(
     title = f"Largest load at which {goal.attain_frac:.0%} of the requests meet all of their objectives"
     out().print(title, style="bold", markup=False)
     studying.print_table(plans.load_table(todo, found))
+    if not any(capacity.best for capacity in found):
+        out().print("Nobody carries any load that was tried: ask for less, or give more.", style="yellow")
     for search, capacity in zip(todo, found, strict=True):
         studying.print_table(plans.load_log_table(search, capacity))
     _print_end(recipe, told["wall_s"])

@@ -43,7 +43,8 @@ def run(
 
     studying.check_figures(html, plot)
     studying.check_files(perfetto, kinds=(".json", ".json.gz"))
-    studying.check_files(record, out_dir / "result.json" if out_dir and out_dir.is_dir() else None)
+    studying.check_files(record, kinds=(".jsonl",))
+    studying.check_files(out_dir / "result.json" if out_dir and out_dir.is_dir() else None)
     recipe = changed(
         read_recipe(file),
         trace=trace,
@@ -72,7 +73,7 @@ def run(
 def _play(job: Job, record: Path | None) -> Outcome:
     from headway.app.studies.job import play
     from headway.core.trace import FileTrace, TraceHeader
-    from headway.plots.writing import replacing
+    from headway.core.writing import replacing
 
     with ExitStack() as stack:
         sink = None

@@ -102,8 +102,8 @@ def check_files(*paths: Path | None, kinds: Sequence[str] = (), drawn: bool = Fa
         When a folder does not exist, the suffix is another one, or the library is not installed.
     """
     from headway.core.errors import ConfigError, missing_extra
+    from headway.core.writing import replacing
     from headway.plots.libraries import has
-    from headway.plots.writing import replacing
 
     if drawn and any(paths) and not (has("matplotlib") or has("plotly")):
         raise missing_extra("matplotlib", "plan", "to draw")

@@ -10,7 +10,7 @@ import msgspec
 
 from headway.core.errors import ConfigError
 from headway.core.scenario import Columns, Outcome
-from headway.plots.writing import replacing
+from headway.core.writing import replacing
 
 
 def write_run(outcome: Outcome, result: dict[str, Any], folder: Path) -> None:

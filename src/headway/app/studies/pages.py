@@ -33,7 +33,7 @@ from headway.plots.tables import Amount
 
 TIMES = ("ttft_s", "tpot_s", "e2e_s", "queue_s")
 """Whose distributions are drawn."""
-AGAINST_LOAD = ("goodput_frac", "p99_ttft_s", "p99_tpot_s", "p99_e2e_s", "output_tokens_per_s", "utilisation_frac")
+AGAINST_LOAD = ("goodput_frac", "p99_ttft_s", "p99_tpot_s", "p99_e2e_s", "output_tokens_per_s", "busy_frac")
 """What is drawn against the load."""
 MAX_SPANS = 400
 """Spans that a first look at a timeline shows; the Perfetto file holds all."""

@@ -26,7 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "prompt_tokens_per_s": "prompt_tokens_per_s",
     },
     "utilisation": {
-        "busy_frac": "utilisation_frac", "kv_used_frac": "kv_used_frac", "prefix_hit_frac": "prefix_hit_frac",
+        "busy_frac": "busy_frac", "kv_used_frac": "kv_used_frac", "prefix_hit_frac": "prefix_hit_frac",
         "arithmetic_used_frac": "arithmetic_used_frac", "bandwidth_used_frac": "bandwidth_used_frac",
         "num_accelerators": "num_accelerators",
     },

@@ -34,11 +34,11 @@ class Orca:
     describe it as a baseline.
 
     Faithful to the paper: iteration-level scheduling, first come first served, one reservation of prompt plus output
-    per request, a limit on the batch, prompts and decodes in one iteration (selective batching is the executor's).
-    Left out: pipeline parallelism (an instance here runs one step at a time). Changed: reservations are rounded up to
-    blocks, and a prefix found in the executor's cache is not computed again.
+    per request, a limit on the batch, prompts and decodes in one iteration (selective batching is the executor's, as is
+    a pipeline with one batch per stage). Changed: reservations are rounded up to blocks, and a prefix found in the
+    executor's cache is not computed again.
 
-    Cost: O(running + admitted) per step.
+    Cost: O(prompts + admitted) per step.
 
     Examples
     --------

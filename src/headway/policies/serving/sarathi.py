@@ -43,8 +43,8 @@ class SarathiServe:
     repository's schedule of shrinking chunks. Changed: the watermark is waived while nothing runs; a prefix found in
     the cache is not computed again; a recomputed request counts as decoding from its last token on.
 
-    Reproduced: in virtual time, its capacity within a bound on token gaps, its ablation and the overhead of chunks agree
-    with the paper in direction and size; `headway reproduce serving/sarathi` shows them.
+    Reproduced: in virtual time, its capacity within a bound on token gaps, its ablation and the overhead of chunks
+    agree with the paper in direction and size; `headway reproduce serving/sarathi` shows them.
 
     Cost: O(prompts under way + admitted) per step; O(running) where memory is short or decodes come and go.
 

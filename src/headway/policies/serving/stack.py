@@ -86,12 +86,17 @@ class Stack:
         if isinstance(event, Refused):
             return (Wake(view.now_s + RETRY_S, RETRY),)  # trying again at once would be refused again
         if isinstance(event, Changed) or (isinstance(event, Woke) and event.tag == RETRY):
-            return [*self._take_all_in(view), *self._steps(view, view.instances)]
+            return [*self._take_next_in(view), *self._steps(view, view.instances)]
         return self._steps(view, view.instances)
 
-    def _take_all_in(self, view: ServingView) -> Iterator[Action]:
-        for state in view.unrouted.values():
+    def _take_next_in(self, view: ServingView) -> Iterator[Action]:
+        """Take in who has waited longest to be routed; whoever comes after must see where this one went."""
+        waiting = iter(view.unrouted.values())
+        state = next(waiting, None)
+        if state is not None and view.instances:
             yield from self._take_in(state, view)
+            if next(waiting, None) is not None:
+                yield Wake(view.now_s, RETRY)
 
     def _take_in(self, state: RequestState, view: ServingView) -> list[Action]:
         if not view.instances:

@@ -39,7 +39,7 @@ from headway.sim.serving.world import ServingWorld
 from headway.traces.spec import TraceSpec
 from headway.traces.table import RequestTable
 
-PROGRESS_EVERY = 256
+PROGRESS_EVERY = 64
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ class _Playing:
             "goodput_per_s": _per(int(works["good"].sum()), duration_s),
             "prompt_tokens_per_s": _per(int(works["prompt_tokens"].sum()), duration_s),
             "output_tokens_per_s": _per(int(works["output_tokens"].sum()), duration_s),
-            "utilisation_frac": _per(sum(busy_s.values()), duration_s * len(places)),
+            "busy_frac": _per(sum(busy_s.values()), duration_s * len(places)),
             "kv_used_frac": float(samples.mean()) if len(samples) else 0.0,
             "prefix_hit_frac": _per(sum(pool.num_hit_tokens for pool in pools), queried),
         }

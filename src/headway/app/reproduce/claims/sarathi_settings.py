@@ -156,7 +156,7 @@ def bubbles(seed: int, quick: bool) -> Numbers:
     made = seats("llama", setting, 512)
     numbers = {who: play(setting, made[who](), seed) for who in ("sarathi", "vllm")}
     return {
-        who: {"idle_frac": 1 - one["utilisation_frac"], "output_tokens_per_s": one["output_tokens_per_s"]}
+        who: {"idle_frac": 1 - one["busy_frac"], "output_tokens_per_s": one["output_tokens_per_s"]}
         for who, one in numbers.items()
     }
 

@@ -105,12 +105,17 @@ def of_type(fits: Mapping[str, T], dtype: str, otherwise: T) -> T:
 @cache
 def efficiency(accelerator: str) -> Efficiency:
     """Return the fits of an accelerator; those of the one named in the file, or plain guesses, when it has none."""
-    table = read_toml(FITS)
-    found: Any = table.get(accelerator, {})
-    if lender := found.get("borrow", ""):
-        own = {key: value for key, value in found.items() if key not in ("borrow", "errors")}
-        found = {**table[lender], **own, "borrowed_from": lender, "own": tuple(own)}
-    return _convert(FITS, accelerator, found, Efficiency)
+    return _convert(FITS, accelerator, _fits(read_toml(FITS), accelerator), Efficiency)
+
+
+def _fits(table: Mapping[str, Any], accelerator: str) -> dict[str, Any]:
+    """Return what is known of an accelerator; who lends may have borrowed."""
+    found = table.get(accelerator, {})
+    lender = found.get("borrow", "")
+    if not lender:
+        return dict(found)
+    own = {key: value for key, value in found.items() if key not in ("borrow", "errors")}
+    return {**_fits(table, lender), **own, "borrowed_from": lender, "own": tuple(own)}
 
 
 @cache

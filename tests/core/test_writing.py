@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.plots.writing import replacing
+from headway.core.writing import replacing
 
 
 def test_a_file_is_replaced_when_the_block_ends_well(tmp_path: Path) -> None:
