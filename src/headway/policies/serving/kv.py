@@ -115,7 +115,8 @@ class BlockPool:
         num_blank = min(count, len(self._blank))
         taken = self._blank[: -num_blank - 1 : -1]
         del self._blank[len(self._blank) - num_blank :]
-        taken += [self._forget_oldest() for _ in range(count - num_blank)]
+        if num_blank < count:
+            self._forget_oldest(taken, count)
         return taken
 
     def extend(self, holdings: Collection[list[int]]) -> None:
@@ -203,18 +204,22 @@ class BlockPool:
             self._runs = deque([entry for entry in valid if entry[1]])
             self._num_in_runs = self._num_cached
 
-    def _forget_oldest(self) -> int:
-        while True:
+    def _forget_oldest(self, taken: list[int], count: int) -> None:
+        """Add cached blocks to `taken`, the least recently freed first, until there are `count`."""
+        run_of, hash_of, block_of = self._run_of, self._hash_of, self._block_of
+        before = len(taken)
+        while len(taken) < count:
             number, run = self._runs[0]
-            while run:
+            while run and len(taken) < count:
                 block = run.pop()
                 self._num_in_runs -= 1
-                if self._run_of[block] == number:
-                    self._run_of[block] = 0
-                    self._num_cached -= 1
-                    hash_ = self._hash_of[block]
+                if run_of[block] == number:
+                    hash_ = hash_of[block]
                     assert hash_ is not None
-                    self._hash_of[block] = None
-                    del self._block_of[hash_]
-                    return block
-            self._runs.popleft()
+                    run_of[block] = 0
+                    hash_of[block] = None
+                    del block_of[hash_]
+                    taken.append(block)
+            if not run:
+                self._runs.popleft()
+        self._num_cached -= len(taken) - before

@@ -192,7 +192,7 @@ class ServingWorld:
         state = self.view.add(request)
         self._truth[request.id] = true
         state.later_hashes = true.output_hashes
-        state.hashing = bool(request.hashes or true.output_hashes)
+        state.hashing = bool(true.output_hashes)  # blocks of the prompt are full before it decodes
         return RequestArrived(at_s=self.view.now_s, work=request)
 
     def _follow(self, true: TrueRequest) -> Iterator[Event]:
