@@ -35,6 +35,8 @@ class TraceHeader(msgspec.Struct, frozen=True, kw_only=True):
         Whose events and actions follow, for example ``"serving"``; empty for the core's own.
     policy : str
         Who decided.
+    params : dict of str to object
+        The parameters that it was given; the rest were its defaults.
     seed : int
         The run's seed.
     facts : dict of str to str or int
@@ -44,6 +46,7 @@ class TraceHeader(msgspec.Struct, frozen=True, kw_only=True):
     headway_trace: int = VERSION
     family: str = ""
     policy: str = ""
+    params: dict[str, Any] = {}
     seed: int = 0
     facts: dict[str, str | int] = {}
 

@@ -62,6 +62,15 @@ def test_the_same_policy_decides_the_same(recording: Path, recipe: Path) -> None
     assert "Every decision is the same." in call("replay", recording, "--recipe", recipe).stdout
 
 
+def test_who_decided_then_decides_again_with_the_parameters_of_then(recipe: Path, tmp_path: Path) -> None:
+    file = tmp_path / "other.jsonl"
+    assert call("run", recipe, "--set", "token_budget=300", "--record", file, "--json").exit_code == 0
+    found = result(file, "--recipe", recipe)
+    assert found["replayed"]["params"] == {"token_budget": 300}
+    assert found["first_difference"] is None
+    assert result(file, "--recipe", recipe, "--policy", "serving/sarathi")["first_difference"] is not None
+
+
 def test_another_policy_sees_the_same_requests(recording: Path, recipe: Path) -> None:
     found = result(recording, "--recipe", recipe, "--policy", "serving/vllm")
     assert (found["is_same_policy"], found["first_difference"]) == (False, None)

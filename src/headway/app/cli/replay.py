@@ -82,7 +82,7 @@ def _play(job: Job, recording: Path, folder: Path, is_same: bool) -> tuple[dict[
     from headway.core.trace import FileTrace, TraceHeader
 
     start_s, again = time.perf_counter(), folder / "again.jsonl"
-    header = TraceHeader(family=job.family, policy=job.policy.id, seed=job.seed)
+    header = TraceHeader(family=job.family, policy=job.policy.id, params=job.policy.params, seed=job.seed)
     with studying.progress(job.policy.label) as tell, FileTrace(again, header) as sink:
         outcome = play(job, trace=sink if is_same else None, on_progress=tell)
     difference = first_difference(recording, again, job.family) if is_same else None

@@ -78,7 +78,7 @@ def _play(job: Job, record: Path | None) -> Outcome:
     with ExitStack() as stack:
         sink = None
         if record is not None:
-            header = TraceHeader(family=job.family, policy=job.policy.id, seed=job.seed)
+            header = TraceHeader(family=job.family, policy=job.policy.id, params=job.policy.params, seed=job.seed)
             sink = stack.enter_context(FileTrace(stack.enter_context(replacing(record)), header))
         tell = stack.enter_context(studying.progress(job.policy.label))
         return play(job, trace=sink, on_progress=tell)

@@ -61,7 +61,7 @@ def replay_job(recording: Path, recipe: Recipe, policy: str = "") -> Job:
     recipe : Recipe
         Whose hardware, model and promises hold; its trace does not count.
     policy : str
-        Who decides; who did then, by default.
+        Who decides; who did then, by default, with the parameters of then.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def replay_job(recording: Path, recipe: Recipe, policy: str = "") -> Job:
         raise ConfigError(f"{recording}: the policy must be known, and the recording does not say it. Try --policy ID.")
     setting = {**recipe.setting, "trace": {"source": str(recording.resolve())}}
     known = {one.label: one for one in recipe.policies}
-    who = known.get(said) or choice(said, "--policy")
+    who = known.get(policy) or choice({**header.params, "id": said} if said == header.policy else said, "--policy")
     return job_of(recipe.but(setting=setting), who, seed=header.seed)
 
 

@@ -144,7 +144,13 @@ class Assembly:
 
     def _session(self, board: ServingBoard) -> Session[ServingBoard]:
         config = self._config
-        header = TraceHeader(family="serving", policy=config.policy, seed=config.seed, facts=self._about)
+        header = TraceHeader(
+            family="serving",
+            policy=config.policy,
+            params=config.policy_params,
+            seed=config.seed,
+            facts=self._about,
+        )
         return Session(
             self.policy,
             board,
