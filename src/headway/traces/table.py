@@ -171,9 +171,9 @@ class RequestTable:
         return links
 
     def label(self, name: str, index: int, default: str = "") -> str:
-        """Return the label of one request, or `default` when the trace has no such column."""
+        """Return the label of one request, or `default` when the trace has no such column or nothing there."""
         column = self.labels.get(name)
-        return column[index] if column is not None else default
+        return (column[index] or default) if column is not None else default
 
     def take(self, rows: Ints) -> RequestTable:
         """Return some requests, in rising order of row; one whose predecessor is left out waits for nobody."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving.links import Links
 from headway.sim.serving.log import RequestLog
+from headway.sim.serving.log import class_of
 from headway.sim.serving.outages import Outage, draw_outages
 from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.table_requests import TableRequests
@@ -232,6 +234,9 @@ def test_labels_and_hashes_come_with_a_request() -> None:
     assert len(second.request.hashes) == 4
     assert first.request.hashes[:4] == second.request.hashes[:4]
     assert first.request.max_tokens == 3
+    some = replace(table, labels={"slo_class": Labels.of(["", "batch"])})
+    assert [item.request.slo_class for item in TableRequests(some)] == ["default", "batch"]
+    assert class_of(some, np.array([1, 0])).tolist() == ["batch", "default"]
     whole = next(iter(TableRequests(table, block_size=128)))
     assert whole.request.hashes == ()
     with pytest.raises(ConfigError, match="block_size: must divide"):

@@ -69,6 +69,14 @@ def test_samples_and_spans_show_what_happened() -> None:
     assert set(spans["name"]) == {"prompts", "decode"}
 
 
+def test_what_a_recipe_leaves_out_is_said() -> None:
+    made = decode(ServingScenario, {"trace": SETTING["trace"]}, where="recipe")
+    assert made.notes[:2] == (
+        "There is no [[fleet]]: one a100-80gb-sxm is assumed.", "There is no [model]: llama-3-8b is assumed.",
+    )  # fmt: skip
+    assert not any("assumed." in note and "There is no" in note for note in scenario().notes)
+
+
 def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     scenario().play(catalogue.build("serving/vllm"), on_progress=lambda done, num: told.append((done, num)))

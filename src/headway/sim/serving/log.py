@@ -83,7 +83,8 @@ def class_of(table: RequestTable, rows: npt.NDArray[np.int64]) -> npt.NDArray[np
     labels = table.labels.get("slo_class")
     if labels is None:
         return np.full(len(rows), "default")
-    return np.array(labels.names, dtype=str)[labels.codes[rows]]
+    names = [name or "default" for name in labels.names]  # as a request without a class is served
+    return np.array(names, dtype=str)[labels.codes[rows]]
 
 
 def good(columns: Mapping[str, npt.NDArray[np.generic]], classes: Sequence[SloClass]) -> npt.NDArray[np.bool_]:

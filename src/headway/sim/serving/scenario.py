@@ -85,7 +85,7 @@ class ServingScenario:
     trace : TraceSpec
         What arrives.
     model : ModelSpec
-        What is served.
+        What is served; Llama 3 8B by default.
     fleet : sequence of FleetSpec
         On what; one A100 by default.
     slo : sequence of SloSpec
@@ -103,14 +103,19 @@ class ServingScenario:
         self,
         *,
         trace: TraceSpec,
-        model: ModelSpec = ModelSpec(),  # noqa: B008
-        fleet: tuple[FleetSpec, ...] = (FleetSpec(),),
+        model: ModelSpec | None = None,
+        fleet: tuple[FleetSpec, ...] | None = None,
         slo: tuple[SloSpec, ...] = (),
         outages: OutageSpec | None = None,
     ) -> None:
         self.trace = trace
-        self.model = model
-        self.fleet = fleet
+        self.model = model or ModelSpec()
+        self.fleet = (FleetSpec(),) if fleet is None else fleet
+        self._assumed = []
+        if fleet is None:
+            self._assumed.append(f"There is no [[fleet]]: one {self.fleet[0].accelerator} is assumed.")
+        if model is None and not any(spec.calibration for spec in self.fleet):
+            self._assumed.append(f"There is no [model]: {self.model.name} is assumed.")
         self.slo = slo
         self.outages = outages
         names = [spec.name for spec in slo]
@@ -137,7 +142,7 @@ class ServingScenario:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know before quoting the numbers."""
-        return tuple(dict.fromkeys(note for place in self.places for note in place.notes))
+        return tuple(dict.fromkeys([*self._assumed, *(note for place in self.places for note in place.notes)]))
 
     @property
     def classes(self) -> list[SloClass]:
