@@ -23,8 +23,7 @@ from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving.links import Links
-from headway.sim.serving.log import RequestLog
-from headway.sim.serving.log import class_of
+from headway.sim.serving.log import RequestLog, class_of
 from headway.sim.serving.outages import Outage, draw_outages
 from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.table_requests import TableRequests
