@@ -18,7 +18,7 @@ from headway.sim.serving.run import Run, affordable_runs, ends_of_decodes, shape
 from headway.sim.serving.truth import Ends
 
 NEVER_S: Seconds = float("inf")
-SEGMENT = 32
+SEGMENT = 16
 """How many repeats are laid out at once; an arrival is likely to cut a longer plan anyway."""
 
 

@@ -116,6 +116,8 @@ def ends_of_decodes(price: StepPrice, instance: InstanceState, num_runs: int, st
 def affordable_runs(instance: InstanceState, num_runs: int) -> int:
     """Return how many of `num_runs` steps of all decodes the memory suffices for; the first has its blocks."""
     decodes, num_free = instance.decodes, instance.kv.num_free
+    if len(decodes) * (1 + num_runs // decodes.block_size) <= num_free:
+        return num_runs  # they cannot need more than that
     while num_runs > 1 and decodes.num_short(num_runs) > num_free:
         num_runs -= 1
     return num_runs
