@@ -44,7 +44,8 @@ class SarathiServe:
     the cache is not computed again; a recomputed request counts as decoding from its last token on.
 
     Reproduced: in virtual time, its capacity within a bound on token gaps, its ablation and the overhead of chunks
-    agree with the paper in direction and size; `headway reproduce serving/sarathi` shows them.
+    agree with the paper in direction, and in size within a factor of two (the overhead of chunks only just);
+    `headway reproduce serving/sarathi` shows them.
 
     Cost: O(prompts under way + admitted) per step; O(running) where memory is short or decodes come and go.
 
