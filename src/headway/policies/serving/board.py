@@ -12,7 +12,7 @@ from types import MappingProxyType
 from headway.core.actions import Action, Move, Preempt, Reject, Start
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.serving.draft import ServingDraft
-from headway.policies.serving.memory import num_swapped_blocks, remember, take_memory
+from headway.policies.serving.memory import give_more, num_swapped_blocks, remember, take_memory
 from headway.policies.serving.nouns import Piece, Request, RequestFinished, Step
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.survey import Growth, Survey, survey
@@ -63,8 +63,11 @@ class ServingBoard:
         found = self._find(step)
         return found.whole, found.rest
 
-    def advance(self, step: Step, now_s: Seconds) -> list[RequestState]:
-        """Note that an instance ran `step` once; returns the requests it gave a token, decodes first."""
+    def advance(self, step: Step, now_s: Seconds, accepted: Mapping[Id, int] | None = None) -> list[RequestState]:
+        """Note that an instance ran `step` once; returns the requests it gave a token, decodes first.
+
+        `accepted` says how many of the tokens that it drafted for each request were right.
+        """
         instance = self._up[step.instance]
         found = self._find(step)
         emitted: list[RequestState] = []
@@ -76,6 +79,8 @@ class ServingBoard:
             if state is not None and self._compute(instance, state, piece):
                 state.give(now_s)
                 emitted.append(state)
+                if accepted and (extra := accepted.get(state.id, 0)):
+                    give_more(instance, state, extra, now_s)
         return emitted
 
     def again(self, step: Step) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headway.core.nouns import Seconds
 from headway.policies.serving.state import InstanceState, RequestState
 
 
@@ -38,6 +39,15 @@ def remember(instance: InstanceState, state: RequestState) -> None:
     for index in range(state.remembered, full):
         kv.remember(state.blocks[index], state.hashes[index])
     state.remembered = max(state.remembered, full)
+
+
+def give_more(instance: InstanceState, state: RequestState, num: int, now_s: Seconds) -> None:
+    """Note that `num` drafted tokens were right: they are known, and computed but for the last."""
+    for _ in range(num):
+        state.give(now_s)
+    state.compute(num)
+    if state.computed_tokens // instance.kv.block_size > state.remembered and (state.hashes or state.later_hashes):
+        remember(instance, state)
 
 
 def num_swapped_blocks(instance: InstanceState) -> int:

@@ -82,7 +82,8 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
         What it computes; at most one piece per request. A request whose known tokens are all computed by the end of the
         step yields one output token.
     speculate : mapping of str to int
-        How many tokens to draft ahead, by request.
+        How many tokens to draft ahead, >= 1, by request; each must be due an output token, and have a piece of that one
+        token. It is given the drafted tokens that prove right and one more. Such a step is run once.
     share : float
         The share of compute this step gets, in (0, 1]; the rest belongs to `tune` or to another step.
     tune : TuneUnit or None

@@ -51,7 +51,7 @@ def survey(instance: InstanceState, step: Step, can: Collection[str]) -> Survey 
 
 def _split(instance: InstanceState, step: Step) -> tuple[bool, tuple[Piece, ...]]:
     decodes, pieces = instance.decodes.pieces, step.pieces
-    if not decodes or instance.num_stages > 1:
+    if not decodes or instance.num_stages > 1 or step.speculate:  # who speculates comes farther than the others
         return False, pieces
     if pieces is decodes:
         return True, ()
@@ -70,16 +70,16 @@ def _bad_step(step: Step, can: Collection[str]) -> str | None:
             return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
     if not step.pieces and step.tune is None:
         return "a step must compute something"
+    if step.speculate and (step.repeat > 1 or min(step.speculate.values()) < 1):
+        return "a step that drafts tokens drafts at least one for each request it names, and is run once"
     return None
 
 
 def _bad_rest(instance: InstanceState, found: Survey, can: Collection[str]) -> str | None:
     """Check the pieces one by one and note the blocks that they need."""
-    names = {piece.request for piece in found.rest}
-    twice = len(names) != len(found.rest) or (found.whole and not names.isdisjoint(instance.decodes.members))
-    if twice:
-        return "a step takes at most one piece of a request"
-    block_size, again = instance.kv.block_size, found.step.repeat > 1
+    if (why := _bad_names(instance, found)) is not None:
+        return why
+    block_size, again, drafted = instance.kv.block_size, found.step.repeat > 1, found.step.speculate
     for piece in found.rest:
         state = instance.running.get(piece.request)
         if state is None:
@@ -89,11 +89,28 @@ def _bad_rest(instance: InstanceState, found: Survey, can: Collection[str]) -> s
             return f"{piece.request} has {state.left_tokens} tokens left, {piece.tokens} asked for"
         if again and (end != known or piece.tokens > 1 or piece.layers is not None):
             return "only steps of single tokens, each followed by another, can be repeated"
+        if drafted and piece.request in drafted:
+            if not _can_draft(state, piece):
+                return f"{piece.request} is not due an output token, so that none can be drafted for it"
+            end += drafted[piece.request]
         if end > state.kv_tokens:
             found.growth.append((state, -(-(end - state.kv_tokens) // block_size)))
         if (piece.layers is not None or state.layers_done) and (why := _bad_layers(instance, state, piece, can)):
             return why
     return None
+
+
+def _bad_names(instance: InstanceState, found: Survey) -> str | None:
+    names = {piece.request for piece in found.rest}
+    if len(names) != len(found.rest) or (found.whole and not names.isdisjoint(instance.decodes.members)):
+        return "a step takes at most one piece of a request"
+    if found.step.speculate and not names.issuperset(found.step.speculate):
+        return "tokens are drafted for requests of the step only"
+    return None
+
+
+def _can_draft(state: RequestState, piece: Piece) -> bool:
+    return state.decoding and piece.layers is None and not state.layers_done
 
 
 def _bad_layers(instance: InstanceState, state: RequestState, piece: Piece, can: Collection[str]) -> str | None:

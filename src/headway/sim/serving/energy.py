@@ -44,14 +44,14 @@ class EnergyMeter:
     def spent(self, instance: Id, shape: BatchShape, took_s: Seconds) -> None:
         """Note that an instance took this long for steps of about this shape."""
         chunks = shape.chunks
-        tokens = sum([chunk.tokens for chunk in chunks]) if chunks else 0
+        tokens = shape.drafted_tokens + (sum([chunk.tokens for chunk in chunks]) if chunks else 0)
         key = (instance, shape.num_decodes, -(-tokens // TOKENS_PER_BIN))
         found = self._spent.get(key)
         if found is None:
             found = self._spent[key] = [0.0, 0.0, 0.0, 0.0]
         found[0] += took_s
         found[1] += took_s * shape.context_tokens
-        if chunks:
+        if tokens:
             found[2] += took_s * tokens
             found[3] += took_s * sum([chunk.tokens * chunk.context_tokens for chunk in chunks])
 

@@ -23,9 +23,9 @@ class TokenGaps:
     def __init__(self) -> None:
         self.itl_s = Quantiles()
 
-    def one(self, gap_s: Seconds) -> None:
-        """Note the gap before a token of one request."""
-        self.itl_s.add(gap_s)
+    def one(self, gap_s: Seconds, num: int = 1) -> None:
+        """Note the gap before a token of one request, or before each of `num`."""
+        self.itl_s.add(gap_s, num)
 
     def all(self, decodes: Cohort[RequestState], times_s: Sequence[Seconds]) -> None:
         """Note that all decodes are given a token at each of these times; called before they are."""

@@ -15,6 +15,7 @@ from headway.sim.serving.agenda import STEP_END, Agenda
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.price import BatchShape, StepPrice
 from headway.sim.serving.run import Run, affordable_runs, ends_of_decodes, shape_of
+from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Ends
 
 NEVER_S: Seconds = float("inf")
@@ -61,6 +62,8 @@ class Machine:
         Told of every token that a request is given.
     meter : Meter or None
         Told of everything computed.
+    speculation : Speculation or None
+        The draft model, where there is one.
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class Machine:
         truth: Truth,
         gaps: TokenGaps | None = None,
         meter: Meter | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         self.instance = instance
         self.busy_s: Seconds = 0.0
@@ -89,6 +93,7 @@ class Machine:
         self._truth = truth
         self._gaps = gaps
         self._meter = meter
+        self._speculation = speculation
         self._ends = Ends(instance)
         self._repeats = "repeat" in board.can
         self._run: Run | None = None
@@ -170,7 +175,7 @@ class Machine:
             run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
         else:
             run.shape = shape_of(run, instance)
-            run.lay_out([start_s + self._price.step_s(run.shape)])
+            run.lay_out([start_s + self._step_s(run)])
         run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
         self._look_ahead(run)
 
@@ -185,6 +190,12 @@ class Machine:
             return
         self._run = None
         yield from self._done(run)
+
+    def _step_s(self, run: Run) -> Seconds:
+        price_s = self._price.step_s(run.shape)
+        if self._speculation is not None and run.step.speculate:
+            price_s += self._speculation.draft_s * max(run.step.speculate.values())
+        return price_s
 
     def _enter_last(self, run: Run) -> list[RequestState]:
         """Enter the last repeat that is laid out; returns who stops with it."""
@@ -213,9 +224,22 @@ class Machine:
         if self._gaps is not None:
             self._note_gaps(run, now_s)
         num_decodes = len(decodes) if run.whole else 0
-        emitted = board.advance(run.step, now_s)
+        accepted = self._accepted(run.step) if run.step.speculate else None
+        emitted = board.advance(run.step, now_s, accepted)
         over = self._ends.over() if run.whole else []
         return over + [state for state in emitted[num_decodes:] if self._truth.left_tokens(state) <= 0]
+
+    def _accepted(self, step: Step) -> dict[Id, int]:
+        """Draw which drafted tokens are right, as far as their requests go on."""
+        found: dict[Id, int] = {}
+        assert self._speculation is not None  # without a draft model the board has refused the step
+        for name, drafted in step.speculate.items():
+            state = self.instance.running.get(name) or self.instance.flying.get(name)
+            if state is not None:
+                found[name] = min(self._speculation.accepted(state, drafted), self._truth.left_tokens(state) - 1)
+                if self._gaps is not None and found[name]:
+                    self._gaps.one(0.0, found[name])
+        return found
 
     def _note_gaps(self, run: Run, now_s: Seconds) -> None:
         assert self._gaps is not None
@@ -265,7 +289,7 @@ class Machine:
     def _flow(self, run: Run) -> None:
         """Send a step through the stages, each of which takes it when it is free."""
         run.shape = shape_of(run, self.instance)
-        stage_s = self._price.step_s(run.shape)
+        stage_s = self._step_s(run)
         at_s = self._board.now_s + self._owed_s
         self._owed_s = 0.0
         for stage, free_s in enumerate(self._stages_free_s):

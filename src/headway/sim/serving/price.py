@@ -41,17 +41,20 @@ class BatchShape(Struct, frozen=True, gc=False):
         Prompts under way.
     share : float
         The share of the compute that the step gets, in (0, 1].
+    drafted_tokens : int
+        Drafted tokens that are checked beside those of the decodes, in total, >= 0. They read no context of their own.
     """
 
     num_decodes: int
     context_tokens: int
     chunks: tuple[Chunk, ...] = ()
     share: float = 1.0
+    drafted_tokens: int = 0
 
     @property
     def num_tokens(self) -> int:
         """Tokens computed."""
-        return self.num_decodes + sum([chunk.tokens for chunk in self.chunks])
+        return self.num_decodes + self.drafted_tokens + sum([chunk.tokens for chunk in self.chunks])
 
 
 class StepPrice(Protocol):
@@ -109,7 +112,7 @@ class LinearPrice(Struct, frozen=True, kw_only=True):
         compute takes the longer for it.
         """
         base_s, per_token_s = self.decode_line(shape.num_decodes)
-        total_s = base_s + per_token_s * shape.context_tokens
+        total_s = base_s + per_token_s * shape.context_tokens + self.decode_s * shape.drafted_tokens
         for chunk in shape.chunks:
             attended = chunk.context_tokens + chunk.tokens
             chunk_s = chunk.tokens * self.prefill_token_s + attended * self.context_token_s

@@ -22,6 +22,10 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Types of the numbers of weights, and of keys and values; ``"bf16"``.
     max_tokens : int
         The most output tokens that every request asks for, >= 1; 0 takes the longest output of the trace.
+    acceptance_frac : float
+        The share of tokens that a draft model guesses, in [0, 1]; 0 for none, and then nobody can speculate.
+    draft_s : float
+        What each pass through the draft model adds to a step, in seconds, >= 0; 1 ms.
     context_tokens : int
         Longest prompt and output together, >= 1, for a model that was stretched beyond its config, as by scaled rotary
         positions; 0 takes the config's.
@@ -32,11 +36,18 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kv: str = "bf16"
     max_tokens: int = 0
     context_tokens: int = 0
+    acceptance_frac: float = 0.0
+    draft_s: Seconds = 1e-3
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "context_tokens"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model {self.name}: {name} must be >= 0, got {getattr(self, name)}. Leave it out.")
+        if not 0 <= self.acceptance_frac <= 1 or not 0 <= self.draft_s < math.inf:
+            raise ConfigError(
+                f"model {self.name}: acceptance_frac must be in [0, 1] and draft_s >= 0, got {self.acceptance_frac} "
+                f"and {self.draft_s}. Try 0.7 and 0.001."
+            )
 
 
 MAX_INSTANCES = 100_000

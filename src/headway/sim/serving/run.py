@@ -98,7 +98,8 @@ def shape_of(run: Run, instance: InstanceState) -> BatchShape:
         else:
             frac = 1.0 if piece.layers is None else (piece.layers[1] - piece.layers[0]) / instance.num_layers
             chunks.append(Chunk(piece.tokens, computed, frac))
-    return BatchShape(num_decodes, context, tuple(chunks), run.step.share)
+    drafted = sum(run.step.speculate.values()) if run.step.speculate else 0
+    return BatchShape(num_decodes, context, tuple(chunks), run.step.share, drafted)
 
 
 def ends_of_decodes(price: StepPrice, instance: InstanceState, num_runs: int, start_s: Seconds) -> list[Seconds]:

@@ -34,6 +34,7 @@ from headway.sim.serving.log import RequestLog
 from headway.sim.serving.outages import Outage, draw_outages
 from headway.sim.serving.recipe import FleetSpec, ModelSpec, OutageSpec, SloSpec
 from headway.sim.serving.sampler import Sampler
+from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.table_requests import TableRequests
 from headway.sim.serving.world import ServingWorld
 from headway.traces.spec import TraceSpec
@@ -240,6 +241,7 @@ class _Playing:
                 host_bytes_per_s=min(place.replica.host_bytes_per_s for place in places),
             ),
             outages=_outages(scenario, table, seed),
+            speculation=_speculation(scenario.model, seed),
         )
         self.sampler = Sampler({state.id: state for state in states})
 
@@ -337,6 +339,12 @@ class _Telling:
 
 def _per(amount: float, of: float) -> float:
     return float(amount / of) if of > 0 else np.nan
+
+
+def _speculation(model: ModelSpec, seed: int) -> Speculation | None:
+    if not model.acceptance_frac:
+        return None
+    return Speculation(acceptance_frac=model.acceptance_frac, draft_s=model.draft_s, seed=seed)
 
 
 def _outages(scenario: ServingScenario, table: RequestTable, seed: int) -> Sequence[Outage]:

@@ -26,6 +26,7 @@ from headway.sim.serving.machine import Machine, Meter
 from headway.sim.serving.outages import Outage
 from headway.sim.serving.price import LinearPrice, StepPrice
 from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
 ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "swap"})
@@ -60,6 +61,8 @@ class ServingWorld:
         When instances fail, and for how long.
     can : frozenset of str
         What the world is able to do, of `ABILITIES`.
+    speculation : Speculation or None
+        The draft model; with one, the world can ``"speculate"`` as well.
 
     Attributes
     ----------
@@ -78,8 +81,9 @@ class ServingWorld:
         links: Links | None = None,
         outages: Sequence[Outage] = (),
         can: frozenset[str] = ABILITIES,
+        speculation: Speculation | None = None,
     ) -> None:
-        self.view = ServingBoard(instances, can)
+        self.view = ServingBoard(instances, can | {"speculate"} if speculation is not None else can)
         self.num_ended = 0
         self.num_unsent = 0
         self._source: Source = Given(requests) if isinstance(requests, Sequence) else requests
@@ -91,7 +95,14 @@ class ServingWorld:
         price = price or LinearPrice()
         self._machines = {
             i.id: Machine(
-                i, self.view, price[i.id] if isinstance(price, Mapping) else price, self._agenda, self, gaps, meter
+                i,
+                self.view,
+                price[i.id] if isinstance(price, Mapping) else price,
+                self._agenda,
+                self,
+                gaps,
+                meter,
+                speculation,
             )
             for i in instances
         }
@@ -279,4 +290,5 @@ def small_world(seed: int) -> tuple[ServingWorld, RequestAccounts]:
         InstanceState("small", BlockPool(48), num_layers=8),
     ]
     promise = SloClass(name="default", slos=(Slo("ttft_s", 1.0), Slo("tpot_s", 0.1)))
-    return ServingWorld(requests, instances), RequestAccounts([promise])
+    speculation = Speculation(acceptance_frac=0.7, draft_s=1e-3, seed=seed)
+    return ServingWorld(requests, instances, speculation=speculation), RequestAccounts([promise])

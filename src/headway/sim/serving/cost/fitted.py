@@ -54,10 +54,10 @@ class FittedPrice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def step_s(self, shape: BatchShape) -> Seconds:
         """Return the time of one run, in seconds."""
-        if not shape.chunks:
+        if not shape.chunks and not shape.drafted_tokens:
             base_s, per_token_s = self.decode_line(shape.num_decodes)
             return (base_s + per_token_s * shape.context_tokens) / shape.share
-        tokens = float(shape.num_decodes)
+        tokens = float(shape.num_decodes + shape.drafted_tokens)
         chunks_s = 0.0
         for chunk in shape.chunks:
             tokens += chunk.tokens * chunk.layers_frac

@@ -36,8 +36,8 @@ class RooflinePrice:
     def step_s(self, shape: BatchShape) -> Seconds:
         """Return the time of one run, in seconds. Of an instance in pipeline stages, the time of one stage."""
         costs = self._at.get(shape.share) or self._add(shape.share)
-        if shape.chunks:
-            return costs.mixed_s(shape.num_decodes, shape.context_tokens, shape.chunks)
+        if shape.chunks or shape.drafted_tokens:
+            return costs.mixed_s(shape.num_decodes, shape.context_tokens, shape.chunks, shape.drafted_tokens)
         base_s, token_s = costs.lines.get(shape.num_decodes) or costs.line(shape.num_decodes)
         return base_s + token_s * shape.context_tokens
 
@@ -70,17 +70,20 @@ class _AtShare:
         self.lines[num_decodes] = base_s, factor * token_s
         return self.lines[num_decodes]
 
-    def mixed_s(self, num_decodes: int, context_tokens: int, chunks: tuple[Chunk, ...]) -> Seconds:
-        """Return the time of a step with chunks of prompts."""
-        new, attention_s, whole = 0, self._once_s, True
+    def mixed_s(self, num_decodes: int, context_tokens: int, chunks: tuple[Chunk, ...], drafted: int = 0) -> Seconds:
+        """Return the time of a step with chunks of prompts, or with drafted tokens."""
+        new, attention_s, whole = 0, self._once_s if chunks else 0.0, True
         for chunk in chunks:
             tokens, context = chunk.tokens, chunk.context_tokens
             part_s = tokens * ((context + 0.5 * tokens) * self._pair_s + self._token_s) + context * self._context_s
             attention_s += part_s * chunk.layers_frac
             new += tokens
             whole = whole and chunk.layers_frac == 1
-        total_s = attention_s + self._engine.token_s * new + self._head_s(num_decodes + len(chunks))
-        total_s += self._layers_s(num_decodes + new) if whole else self._partly_s(num_decodes, chunks)
+        total_s = attention_s + self._engine.token_s * new + self._head_s(num_decodes + len(chunks) + drafted)
+        total_s -= self._engine.sequence_s * drafted  # drafted tokens are no requests of their own
+        total_s += (
+            self._layers_s(num_decodes + drafted + new) if whole else self._partly_s(num_decodes + drafted, chunks)
+        )
         if num_decodes:
             base_s, token_s = self.lines.get(num_decodes) or self.line(num_decodes)
             total_s += base_s - self._layers_s(num_decodes) - self._head_s(num_decodes) + token_s * context_tokens
