@@ -51,10 +51,21 @@ class Preempt(Action, frozen=True, gc=False):
 
 
 class Reject(Action, frozen=True, gc=False):
-    """Refuse the waiting work `id` for good; `why` is shown to whoever sent it."""
+    """Refuse the waiting work `id` for good; `why` is shown to whoever sent it.
+
+    Parameters
+    ----------
+    id : str
+        The work.
+    why : str
+        For its sender.
+    retry_after_s : float or None
+        In how many seconds its sender may try again, >= 0; None when that would not help.
+    """
 
     id: Id
     why: str
+    retry_after_s: Seconds | None = None
 
     @property
     def subject(self) -> Id:

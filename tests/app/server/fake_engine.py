@@ -140,6 +140,8 @@ class FakeEngine:
         elif message.tenant in ("reject", "error"):
             finish = {"reject": "rejected", "error": "error"}[message.tenant]
             self.wire.send(Outputs(items=[Output(id=message.id, finish=finish, why="As you asked.")]))
+        elif message.tenant == "shed":
+            self.wire.send(Outputs(items=[Output(id=message.id, finish="rejected", why="too much", retry_after_s=2.5)]))
         else:
             self.lives[message.id] = Parrot(message, time.monotonic() + self.manners.get("prefill_s", 0))
 

@@ -123,6 +123,13 @@ def test_refused_and_failed_by_the_engine(client: httpx.Client) -> None:
         assert (failed.status_code, failed.json()["error"]["type"]) == (500, "server_error")
 
 
+def test_turned_away_for_want_of_room(client: httpx.Client) -> None:
+    for stream in (False, True):
+        answer = client.post(PLAIN, json={"prompt": "hi", "stream": stream, "headway": {"tenant": "shed"}})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "overloaded")
+        assert answer.headers["retry-after"] == "3"
+
+
 def test_a_request_id_is_given_back(client: httpx.Client) -> None:
     assert client.get("/health", headers={"x-request-id": "my-id_1"}).headers["x-request-id"] == "my-id_1"
     assert client.get("/health", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -101,6 +102,14 @@ def too_busy(retry_after_s: int) -> ApiError:
     message = f"The server is at its limit of waiting and running requests. Try again in {retry_after_s} s."
     headers = {"Retry-After": str(retry_after_s)}
     return ApiError(429, message, kind="rate_limit_error", code="rate_limit_exceeded", headers=headers)
+
+
+def overloaded(why: str, retry_after_s: float) -> ApiError:
+    """The scheduler turned a request away for want of room: 429."""
+    seconds = max(1, math.ceil(retry_after_s))
+    message = f"The server turned the request away: {why}. Try again in {seconds} s."
+    headers = {"Retry-After": str(seconds)}
+    return ApiError(429, message, kind="rate_limit_error", code="overloaded", headers=headers)
 
 
 def unavailable(why: str, code: str = "engine_unavailable", retry_after_s: int = 1) -> ApiError:

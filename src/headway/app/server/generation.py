@@ -8,7 +8,7 @@ from types import TracebackType
 import msgspec
 
 from headway.app.server.choice import Choice, Delta
-from headway.app.server.errors import ApiError, internal, invalid, unavailable
+from headway.app.server.errors import ApiError, internal, invalid, overloaded, unavailable
 from headway.app.server.mailbox import Mailbox
 from headway.app.server.meter import Meter
 from headway.app.server.order import Order
@@ -161,6 +161,8 @@ def _own_seed(sampling: Sampling, copy: int) -> Sampling:
 
 
 def _failure(output: Output) -> ApiError:
+    if output.finish == "rejected" and output.retry_after_s is not None:
+        return overloaded(output.why, output.retry_after_s)
     if output.finish == "rejected":
         return invalid(f"The request cannot be served: {output.why}", code="rejected")
     if output.finish == "cancelled":

@@ -126,8 +126,9 @@ class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """News of one request: new tokens, and why it ended if it did.
 
     `finish` is ``""`` while it goes on, else ``"stop"``, ``"length"``, ``"cancelled"``, ``"rejected"`` or
-    ``"error"``; the last two come with `why`. With the first token come `cached_tokens` and `queue_s`, the time from
-    the engine's receipt of the request to its first step.
+    ``"error"``; the last two come with `why`, and a rejection with `retry_after_s` where trying again may help. With
+    the first token come `cached_tokens` and `queue_s`, the time from the engine's receipt of the request to its first
+    step.
     """
 
     id: Id
@@ -137,6 +138,7 @@ class Output(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""
     cached_tokens: int = 0
     queue_s: Seconds = 0.0
+    retry_after_s: Seconds | None = None
 
 
 class Outputs(Message, frozen=True, kw_only=True, omit_defaults=True):

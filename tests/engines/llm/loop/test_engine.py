@@ -212,13 +212,13 @@ class RejectAll:
         pass
 
     def decide(self, event: Event, view: ServingBoard) -> Iterable[Action]:
-        return [Reject(event.work.id, "not today")] if isinstance(event, RequestArrived) else []
+        return [Reject(event.work.id, "not today", 5.0)] if isinstance(event, RequestArrived) else []
 
 
 def test_a_rejection_by_the_policy_reaches_the_sender() -> None:
     bench, report = run_script(RejectAll(), {0: [submit("a", [5])]})
     (item,) = bench.line.outputs()["a"]
-    assert (item.finish, item.why) == ("rejected", "not today")
+    assert (item.finish, item.why, item.retry_after_s) == ("rejected", "not today", 5.0)
     assert report.num_refused == 0
     bench.check_empty()
 

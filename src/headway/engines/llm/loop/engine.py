@@ -197,8 +197,9 @@ class LlmEngine:
         self._lives[live.id] = live
         self._todo.append(partial(self._arrive, live))
 
-    def _refuse(self, request: Id, why: str) -> None:
-        self._line.send(Outputs(items=[Output(id=request, finish="rejected", why=why)]))
+    def _refuse(self, request: Id, why: str, retry_after_s: Seconds | None = None) -> None:
+        told = Output(id=request, finish="rejected", why=why, retry_after_s=retry_after_s)
+        self._line.send(Outputs(items=[told]))
 
     def _arrive(self, live: Live) -> Event:
         now_s = self._now_s()
@@ -246,7 +247,7 @@ class LlmEngine:
             self.num_preempted += 1
         elif isinstance(action, Reject):
             del self._lives[action.id]
-            self._refuse(action.id, action.why)
+            self._refuse(action.id, action.why, action.retry_after_s)
             self._todo.append(lambda: Failed(at_s=self._now_s(), id=action.id, why=action.why))
         return None
 
