@@ -11,9 +11,10 @@ from types import MappingProxyType
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start
 from headway.core.nouns import Id, Resource, Seconds
+from headway.policies.serving.copies import Copies, KvCopy
 from headway.policies.serving.draft import ServingDraft
 from headway.policies.serving.memory import give_more, num_swapped_blocks, remember, take_memory
-from headway.policies.serving.nouns import Piece, Request, RequestFinished, Step
+from headway.policies.serving.nouns import Copy, Piece, Request, RequestFinished, Step, Uncopy
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.survey import Growth, Survey, survey
 
@@ -27,8 +28,8 @@ class ServingBoard:
         The replicas that serve.
     can : frozenset of str
         What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"speculate"``, ``"share"``,
-        ``"tune"``, ``"migrate"``, ``"swap"``. An action that needs more is refused. ``"repeat"`` says that it repeats
-        steps which may be repeated; others run them once.
+        ``"tune"``, ``"migrate"``, ``"copy"``, ``"swap"``. An action that needs more is refused. ``"repeat"`` says that
+        it repeats steps which may be repeated; others run them once.
     """
 
     def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:
@@ -45,6 +46,8 @@ class ServingBoard:
         self._num_started = 0
         self.unrouted: Mapping[Id, RequestState] = MappingProxyType(self._unrouted)
         self.requests: Mapping[Id, RequestState] = MappingProxyType(self._requests)
+        self.books = Copies(self._up, self._requests)
+        self.copies: Mapping[Id, KvCopy] = self.books.all
 
     def draft(self) -> ServingDraft:
         """Open a tentative overlay for one decision."""
@@ -152,6 +155,7 @@ class ServingBoard:
 
     def fail(self, instance: Id) -> Resource:
         """Take an instance away: its memory is lost, and whoever waited or ran there waits to be routed again."""
+        self.books.drop_all(instance)
         lost = self._up.pop(instance)
         for state in [*lost.running.values(), *lost.flying.values(), *lost.waiting.values()]:
             ran = state.id not in lost.waiting
@@ -192,6 +196,10 @@ class ServingBoard:
             return self._preempt(action)
         if isinstance(action, Reject):
             return self._reject(action)
+        if isinstance(action, Copy):
+            return self.books.begin(action) if "copy" in self.can else "this executor cannot copy"
+        if isinstance(action, Uncopy):
+            return self.books.give_up(action)
         return f"serving does not know {type(action).__name__}"
 
     def _route(self, action: Move) -> str | None:
@@ -212,13 +220,13 @@ class ServingBoard:
             return "it is not waiting to be routed"
         if "migrate" not in self.can:
             return "this executor cannot migrate"
-        if source.busy or source is to:
-            return "a step of its instance is under way" if source.busy else "it is there already"
-        if to.num_running >= to.max_running or to.kv.blocks_for(state.known_tokens) > to.kv.num_free:
-            return f"{to.id} has no room for it"
-        computed = state.computed_tokens
+        if source is to or any(found.takes(state, source) for found in self._under_way[source.id]):
+            return "it is there already" if source is to else "a step of it is under way"
+        if (why := self.books.why_not_move(state, to)) is not None:
+            return why
+        computed, blocks = state.computed_tokens, self.books.take(state, to)
         self._leave(state)
-        state.blocks = to.kv.allocate(to.kv.blocks_for(state.known_tokens))
+        state.blocks = blocks
         state.block_size = to.kv.block_size
         state.compute(computed)
         state.instance = to.id
@@ -362,6 +370,8 @@ class ServingBoard:
 
     def _leave(self, state: RequestState, instance: InstanceState | None = None) -> None:
         self._unrouted.pop(state.id, None)
+        if self.copies:
+            self.books.drop(state.id)
         instance = instance or self._up.get(state.instance)
         if instance is not None:
             instance.waiting.pop(state.id, None)
@@ -380,7 +390,8 @@ class ServingBoard:
             for i in self._up.values()
         )
         requests = tuple((s.id, s.known_tokens, s.computed_tokens, s.kv_tokens) for s in self._requests.values())
-        return hash((self.now_s, tuple(self._unrouted), instances, requests))
+        copies = tuple((c.id, c.to, c.tokens, c.until, len(c.blocks)) for c in self.copies.values())
+        return hash((self.now_s, tuple(self._unrouted), instances, requests, copies))
 
 
 def resource_of(instance: InstanceState) -> Resource:

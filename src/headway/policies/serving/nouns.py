@@ -112,6 +112,41 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
         return sum(piece.tokens for piece in self.pieces)
 
 
+class Copy(Action, frozen=True, gc=False):
+    """Copy the keys and values of a running request to another instance, while it goes on.
+
+    The memory for them is reserved there. A later `Move` to the same instance transfers only what has come since, and
+    another `Copy` copies that first. What is copied is everything that the request has computed; while its prompt is
+    not computed to the end, it is the whole prompt, which then follows layer by layer behind the steps that compute it.
+
+    Parameters
+    ----------
+    what : str
+        The request.
+    to : str
+        The instance.
+    """
+
+    what: Id
+    to: Id
+
+    @property
+    def subject(self) -> Id:
+        """The request."""
+        return self.what
+
+
+class Uncopy(Action, frozen=True, gc=False):
+    """Give up the copy of a request, under way or not, and the memory reserved for it."""
+
+    what: Id
+
+    @property
+    def subject(self) -> Id:
+        """The request."""
+        return self.what
+
+
 class RequestArrived(Arrived, frozen=True, gc=False, kw_only=True):
     """A request is here and waits for a decision."""
 
@@ -160,6 +195,27 @@ class RequestMoved(Event, frozen=True, gc=False, kw_only=True):
 
     id: Id
     instance: Id
+    took_s: Seconds
+
+
+class Copied(Event, frozen=True, gc=False, kw_only=True):
+    """What a `Copy` was to bring to another instance is there.
+
+    Parameters
+    ----------
+    id : str
+        The request, which still runs where it ran.
+    to : str
+        Where the copy is.
+    tokens : int
+        Of how many of its tokens the keys and values are there now.
+    took_s : float
+        How long the copying took, in seconds.
+    """
+
+    id: Id
+    to: Id
+    tokens: int
     took_s: Seconds
 
 

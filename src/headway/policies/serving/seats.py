@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from headway.core.nouns import Id, Resource, Seconds
+from headway.policies.serving.copies import KvCopy
 from headway.policies.serving.draft import InstanceDraft, ServingDraft
 from headway.policies.serving.nouns import Step
 from headway.policies.serving.state import InstanceState, RequestState
@@ -39,6 +40,10 @@ class ServingView(Protocol):
     @property
     def requests(self) -> Mapping[Id, RequestState]:
         """All requests that have not finished."""
+
+    @property
+    def copies(self) -> Mapping[Id, KvCopy]:
+        """What of running requests is on other instances already, by request."""
 
     @property
     def can(self) -> frozenset[str]:

@@ -37,6 +37,12 @@ class Survey:
         self.growth: Growth = []
         self.at_door = True
 
+    def takes(self, state: RequestState, instance: InstanceState) -> bool:
+        """Whether it computes a piece of a request of its instance."""
+        if self.whole and state.id in instance.decodes.members:
+            return True
+        return any([piece.request == state.id for piece in self.rest])
+
 
 def survey(instance: InstanceState, step: Step, can: Collection[str]) -> Survey | str:
     """Return what a step of an idle instance comes to, or why it cannot be; memory is not looked at."""

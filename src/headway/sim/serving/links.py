@@ -39,7 +39,11 @@ class Links(Struct, frozen=True, kw_only=True):
 
     def between_s(self, tokens: int) -> Seconds:
         """How long so many tokens take from one instance to another."""
-        return self.latency_s + tokens * self.token_bytes / self.between_bytes_per_s
+        return self.latency_s + self.wire_s(tokens)
+
+    def wire_s(self, tokens: int) -> Seconds:
+        """How long so many tokens keep the link between two instances busy."""
+        return tokens * self.token_bytes / self.between_bytes_per_s
 
     def host_s(self, tokens: int) -> Seconds:
         """How long so many tokens take from an instance to its host, or back."""

@@ -39,6 +39,9 @@ class Truth(Protocol):
     def finish(self, state: RequestState) -> Event:
         """End a request; returns the news."""
 
+    def computed(self, step: Step, start_s: Seconds) -> None:
+        """Note that a step that began then has computed its pieces; asked only while something is being copied."""
+
 
 class Machine:
     """Runs steps at a price.
@@ -226,6 +229,8 @@ class Machine:
         num_decodes = len(decodes) if run.whole else 0
         accepted = self._accepted(run.step) if run.step.speculate else None
         emitted = board.advance(run.step, now_s, accepted)
+        if board.copies:
+            self._truth.computed(run.step, run.start_s)
         over = self._ends.over() if run.whole else []
         return over + [state for state in emitted[num_decodes:] if self._truth.left_tokens(state) <= 0]
 

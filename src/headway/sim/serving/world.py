@@ -17,9 +17,10 @@ from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import RequestArrived, Step
+from headway.policies.serving.nouns import Copy, RequestArrived, Step, Uncopy
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.agenda import NEWS, WAKE, Agenda
+from headway.sim.serving.copying import Copying
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.links import Links
 from headway.sim.serving.machine import Machine, Meter
@@ -29,7 +30,7 @@ from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
-ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "swap"})
+ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap"})
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
@@ -91,6 +92,7 @@ class ServingWorld:
         self._next = next(self._arrivals, None)
         self._links = links or Links()
         self._agenda = Agenda()
+        self._copying = Copying(self.view, self._links, self._agenda, self._cut)
         self._truth: dict[Id, TrueRequest] = {}
         price = price or LinearPrice()
         self._machines = {
@@ -144,6 +146,8 @@ class ServingWorld:
             return None
         if isinstance(action, Start | Preempt):
             return self._start_or_preempt(action)
+        if isinstance(action, Copy | Uncopy):
+            return self._copy(action)
         why = self.view.apply(action)
         if why is None and isinstance(action, Reject):
             self._agenda.add(self.view.now_s, NEWS, partial(self._fail, action))
@@ -159,10 +163,15 @@ class ServingWorld:
         """End a request, and send those that waited for its end."""
         now_s = self.view.now_s
         event = self.view.finish(state.id, self._truth.pop(state.id).reason, now_s)
+        self._copying.tidy_up()
         self.num_ended += 1
         for follower in self._source.after(state.id, now_s):
             self._agenda.add(follower.request.arrival_s, NEWS, partial(self._follow, follower))
         return event
+
+    def computed(self, step: Step, start_s: Seconds) -> None:
+        """Let copies of its requests follow a step that has just ended."""
+        self._copying.computed(step, start_s)
 
     # What happens ----------------------------------------------------------------------------------------------------
 
@@ -230,6 +239,7 @@ class ServingWorld:
             return
         self._machines[outage.instance].stop()
         resource = self.view.fail(outage.instance)
+        self._copying.tidy_up()
         self._agenda.add(self.view.now_s + outage.lasts_s, NEWS, partial(self._recover, instance))
         yield Changed(at_s=self.view.now_s, resource=resource, up=False)
 
@@ -248,17 +258,31 @@ class ServingWorld:
     def _move(self, action: Move) -> str | None:
         state = self.view.requests.get(action.what)
         ran = state is not None and state.id not in self.view.unrouted
+        missing = self.view.books.num_missing(state, action.to) if state is not None and ran else 0
         why = self.view.apply(action)
         if why is not None or state is None:
             return why
         machine = self._machines[action.to]
         if ran:
+            self._copying.tidy_up()
             machine.plan_anew()
-            took_s = self._links.between_s(state.computed_tokens)
+            took_s = self._links.between_s(missing)
             self._agenda.add(self.view.now_s + took_s, NEWS, partial(machine.land, state, took_s))
         else:
-            machine.cut(inclusive=not self._at_once)
+            self._cut(action.to)
         return None
+
+    def _copy(self, action: Copy | Uncopy) -> str | None:
+        why = self.view.apply(action)
+        if why is None and isinstance(action, Copy):
+            self._machines[action.to].plan_anew()
+            self._copying.begin(action.what)
+        self._copying.tidy_up()
+        return why
+
+    def _cut(self, instance: Id) -> None:
+        """Let what an instance repeats end with the repeat under way."""
+        self._machines[instance].cut(inclusive=not self._at_once)
 
     def _start_or_preempt(self, action: Start | Preempt) -> str | None:
         state = self.view.requests.get(action.id)
@@ -268,6 +292,7 @@ class ServingWorld:
             machine = self._machines[state.instance]
             machine.owe(self._links.host_s(abs(swapped - state.swapped_tokens)))
             machine.plan_anew()
+            self._copying.tidy_up()
         return why
 
 
