@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from headway.engines.llm.model.lent import LentSequences
     from headway.engines.llm.native import Kernels
 
 NAME = "headway"
@@ -52,12 +53,15 @@ class KvPools:
         Who writes and reads it.
     wide_kernels : Kernels
         Who does so where heads are wider than `MAX_WIDTH`.
+    lent : LentSequences or None
+        Whose keys and values lie elsewhere in part; nobody's by default.
     """
 
     kernels: Kernels
     wide_kernels: Kernels
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    lent: LentSequences | None = None
 
     def allocate(self, shapes: list[KvShape], num_blocks: int, block_size: int, like: torch.Tensor) -> None:
         """Take the memory for all layers, in the type and on the device of `like`."""
@@ -75,7 +79,10 @@ class KvPools:
         width, value_dim = keys.shape[-1], v.shape[-1]
         kernels = self.kernels if width <= MAX_WIDTH else self.wide_kernels
         kernels.write_kv(_fitted(k, width), _fitted(v, width), keys, values, batch.slots)
-        out = kernels.paged_attention(_fitted(q, width), keys, values, batch, scale, sliding_window, softcap)
+        q = _fitted(q, width)
+        out = kernels.paged_attention(q, keys, values, batch, scale, sliding_window, softcap)
+        if step.uses_lent and self.lent is not None and step.segment.slots is not None:
+            self.lent.mend(out, layer, q, keys, values, batch, step.segment.slots, scale, softcap)
         return out if value_dim == width else out[..., :value_dim]
 
 

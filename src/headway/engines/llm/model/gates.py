@@ -30,7 +30,7 @@ class Gate:
     Attributes
     ----------
     fused : FusedLayers or None
-        All layers as one kernel, once adopted. The first gate runs it for batches without adapters, the others then let
+        All layers as one kernel, once adopted. The first gate runs it for steps that can be fused, the others then let
         everything pass untouched.
     """
 
@@ -44,7 +44,7 @@ class Gate:
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run the layer on the tokens that pass it; `hidden_states [1, tokens, width]`."""
         step = current()
-        if self.fused is not None and not step.uses_adapters:
+        if self.fused is not None and step.fusable:
             return hidden_states if self.index else self.fused.run(step, hidden_states[0], self._stored).unsqueeze(0)
         if not step.ragged_layers:
             return self._forward(hidden_states, *args, **kwargs)

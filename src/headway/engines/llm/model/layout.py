@@ -63,6 +63,7 @@ def build_step(table: SlotTable, rows: Columns, num_layers: int) -> StepBatch:
         sampled=None,
         segments=[whole],
         uses_adapters=bool(whole.groups),
+        uses_lent=table.lent.among(layout.slots.tolist()),
     )
     _mark_sampled(step, layout, rows)
     if rows.layers is not None:
@@ -106,7 +107,7 @@ def _segment(layout: _Layout, active: Ints | None, first: int, last: int, positi
         ),
     )
     groups = _groups(layout.table.adapters[slot_of])
-    return Segment(first, last, None if tokens is None else torch.from_numpy(tokens), batch, groups)
+    return Segment(first, last, None if tokens is None else torch.from_numpy(tokens), batch, groups, slots)
 
 
 def _groups(adapters: Ints) -> list[Group]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headway.core.errors import unknown_name
 from headway.engines.llm.model import loader
 from headway.engines.llm.model.layout import build_step
+from headway.engines.llm.model.lent import check_can_lend
 from headway.engines.llm.model.rows import Columns, Row
 from headway.engines.llm.model.served import ServedModel
 from headway.engines.llm.model.slots import Ints, SlotTable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from headway.engines.llm.config import EngineConfig
+    from headway.engines.llm.model.holder import Holder
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Runner:
         self.block_size = config.block_size
         self.num_blocks = self._served.num_blocks
         self._table = SlotTable(config.max_seqs, checkpoint.context_tokens, self.block_size)
+        self._served.pools.lent = self._table.lent
         self.facts = Facts(
             name=config.name or config.model.rstrip("/").rsplit("/", 1)[-1],
             context_tokens=checkpoint.context_tokens,
@@ -147,6 +150,35 @@ class Runner:
             How many of them, from the front, are as they were; 0 by default.
         """
         self._table.set_blocks(slot, blocks, first)
+
+    def lend(self, slot: int, num_blocks: int, holder: Holder) -> bool:
+        """Let a holder keep the oldest of a slot's blocks that are still here; attention stays exact.
+
+        Parameters
+        ----------
+        slot : int
+            Whose.
+        num_blocks : int
+            How many, >= 1; all their tokens must be computed, and the place of the next token stays here.
+        holder : Holder
+            Who.
+
+        Returns
+        -------
+        bool
+            Whether it had room. If so, the blocks are the caller's to use for something else; their entries in
+            `set_blocks` are not read any more.
+
+        Raises
+        ------
+        ConfigError
+            When some layer of the model sees a window alone.
+        """
+        lent = self._table.lent
+        check_can_lend(self._served.sliding_windows)
+        first, pools = lent.num_blocks(slot), self._served.pools
+        blocks = self._table.blocks[slot, first : first + num_blocks]
+        return lent.lend(slot, blocks, holder, list(zip(pools.keys, pools.values, strict=True)))
 
     def close(self, slot: int) -> None:
         """Forget a slot's sequence. Its blocks are the caller's and keep their content."""

@@ -53,6 +53,10 @@ class ServedModel:
         Who computes.
     fused : bool
         Whether decoder layers run as fused kernels.
+    pools : KvPools
+        The paged memory.
+    sliding_windows : tuple of int
+        How far each layer sees; 0 where it sees the whole context.
     stored : StoredStates
         Pieces that wait between two layers.
 
@@ -69,6 +73,7 @@ class ServedModel:
         progress("preparing kernels")
         self.kernels = choose_kernels("native" if config.native and device.type == "cpu" else "torch")
         attending = find_attention(self.model, self.num_layers)
+        self.sliding_windows = tuple(layer.sliding_window for layer in attending)
         self._like = next(self.model.parameters())
         self.num_blocks = self._take_memory(checkpoint, config, attending)
         self.vocab_size = head_of(self.model).out_features
@@ -76,7 +81,7 @@ class ServedModel:
         test = probe.Probe(self.vocab_size, room_tokens, config.block_size, self.num_layers)
         self.model.set_attn_implementation("eager")
         expected = probe.own_logits(self.model, test.tokens.to(device))
-        plug_attention(self.model, attending, self._pools)
+        plug_attention(self.model, attending, self.pools)
         self.stored = StoredStates()
         layers = find_layers(self.model, self.num_layers)
         self._gates = [Gate(index, layer, self.stored) for index, layer in enumerate(layers)]
@@ -95,7 +100,7 @@ class ServedModel:
         if self._like.device.type != "cpu":
             step = step.on(self._like.device)
         with torch.no_grad(), under_way(step):
-            if self._shortcut is not None and not step.uses_adapters:
+            if self._shortcut is not None and step.fusable:
                 return self._shortcut.forward(step)
             return self._long_way(step)
 
@@ -116,8 +121,8 @@ class ServedModel:
         block_bytes = memory.bytes_per_block(shapes, config.block_size, self._like.dtype)
         most = config.max_seqs * -(-checkpoint.context_tokens // config.block_size)
         count = memory.num_blocks(config.kv_bytes, memory.free_bytes(self._like.device), block_bytes, most)
-        self._pools = KvPools(self.kernels, choose_kernels("torch"))
-        self._pools.allocate(shapes, count, config.block_size, self._like)
+        self.pools = KvPools(self.kernels, choose_kernels("torch"))
+        self.pools.allocate(shapes, count, config.block_size, self._like)
         return count
 
     def _check_attention(self, test: probe.Probe, expected: Tensor) -> None:
@@ -151,7 +156,7 @@ class ServedModel:
             log.info("the layers of %s are not of a build that can be fused; its own code runs them", kind)
             return False
         kinds = tables[0].kinds(getattr(checkpoint.config, "layer_types", None), self.num_layers)
-        fused = FusedLayers(described, self._pools, tables[0], kinds)
+        fused = FusedLayers(described, self.pools, tables[0], kinds)
         apart, limit = (
             probe.layers_apart(layers, self.forward, test.steps(), fused),
             probe.LAYER_LIMITS[self._like.dtype],

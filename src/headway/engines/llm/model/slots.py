@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from headway.engines.llm.model.lent import LentSequences
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -32,6 +34,7 @@ class SlotTable:
         self.blocks = np.zeros((num_slots, -(-context_tokens // block_size)), np.int32)
         self.lengths = np.zeros(num_slots, np.int64)
         self.adapters = np.zeros(num_slots, np.int64)
+        self.lent = LentSequences()
         self._free = list(range(num_slots - 1, -1, -1))
 
     def open(self, prompt: Sequence[int], adapter: int = 0) -> int:
@@ -58,6 +61,7 @@ class SlotTable:
 
     def close(self, slot: int) -> None:
         """Give the slot back."""
+        self.lent.drop(slot)
         self.lengths[slot] = 0
         self.adapters[slot] = 0
         self._free.append(slot)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from headway.engines.llm.model.slots import Ints
+
 
 @dataclass(slots=True)
 class Group:
@@ -37,6 +39,8 @@ class Segment:
         Of the tokens that pass.
     groups : list of Group
         Which of the tokens that pass use which adapter; those of the base model are in none.
+    slots : array of int64 or None
+        `[sequences]`, the slots of the batch's sequences.
     """
 
     first: int
@@ -44,6 +48,7 @@ class Segment:
     tokens: Tensor | None
     batch: RaggedBatch
     groups: list[Group]
+    slots: Ints | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +74,8 @@ class StepBatch:
         In the order of the layers; one when every token passes every layer.
     ragged_layers : bool
         Whether some token does not pass some layer.
+    uses_lent : bool
+        Whether some sequence has lent a part of its keys and values.
     uses_adapters : bool
         Whether some token uses an adapter.
     enters, leaves : dict of int to list of Visit
@@ -83,11 +90,17 @@ class StepBatch:
     segments: list[Segment]
     ragged_layers: bool = False
     uses_adapters: bool = False
+    uses_lent: bool = False
     enters: dict[int, list[Visit]] = field(default_factory=dict)
     leaves: dict[int, list[Visit]] = field(default_factory=dict)
     sampled_groups: list[Group] = field(default_factory=list)
     segment: Segment | None = None
     groups: list[Group] = field(default_factory=list)
+
+    @property
+    def fusable(self) -> bool:
+        """Whether layers may run as fused kernels, which know neither adapters nor memory elsewhere."""
+        return not (self.uses_adapters or self.uses_lent)
 
     def on(self, device: torch.device) -> StepBatch:
         """Return this step with its tensors on another device. No test of the project has run this on a GPU yet."""
@@ -121,6 +134,7 @@ def _moved_segment(segment: Segment, device: torch.device) -> Segment:
             slots=batch.slots.to(device),
         ),
         groups=[Group(group.adapter, group.tokens.to(device)) for group in segment.groups],
+        slots=segment.slots,
     )
 
 
