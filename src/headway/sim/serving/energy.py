@@ -29,7 +29,8 @@ class Power(Protocol):
 class EnergyMeter:
     """A meter that adds up time by the shape of steps, and asks for the power of each shape once, at the end.
 
-    Steps are told apart by their number of decodes and, to 64, of prompt tokens; their contexts are averaged over time.
+    Steps are told apart by their number of decodes, of prompt tokens (to 64) and of layers that these pass through (to
+    a thousandth); their contexts are averaged over time.
 
     Parameters
     ----------
@@ -39,13 +40,14 @@ class EnergyMeter:
 
     def __init__(self, power: Mapping[Id, Power]) -> None:
         self._power = power
-        self._spent: dict[tuple[Id, int, int], list[float]] = {}
+        self._spent: dict[tuple[Id, int, int, int], list[float]] = {}
 
     def spent(self, instance: Id, shape: BatchShape, took_s: Seconds) -> None:
         """Note that an instance took this long for steps of about this shape."""
         chunks = shape.chunks
         tokens = shape.drafted_tokens + (sum([chunk.tokens for chunk in chunks]) if chunks else 0)
-        key = (instance, shape.num_decodes, -(-tokens // TOKENS_PER_BIN))
+        layers = round(1000 * max([chunk.layers_frac for chunk in chunks])) if chunks else 1000
+        key = (instance, shape.num_decodes, -(-tokens // TOKENS_PER_BIN), layers)
         found = self._spent.get(key)
         if found is None:
             found = self._spent[key] = [0.0, 0.0, 0.0, 0.0]
@@ -76,7 +78,9 @@ class EnergyMeter:
 
     def _shapes(self) -> Iterator[tuple[Id, BatchShape, Seconds]]:
         """Yield every kind of step with the time spent on it, as the mean of its like."""
-        for (instance, num_decodes, _), (took_s, context, tokens, pairs) in self._spent.items():
+        for (instance, num_decodes, _, layers), (took_s, context, tokens, pairs) in self._spent.items():
             if instance in self._power and took_s > 0:
-                chunks = (Chunk(max(1, round(tokens / took_s)), round(pairs / tokens)),) if tokens else ()
+                chunks: tuple[Chunk, ...] = ()
+                if tokens:
+                    chunks = (Chunk(max(1, round(tokens / took_s)), round(pairs / tokens), max(1, layers) / 1000),)
                 yield instance, BatchShape(num_decodes, round(context / took_s), chunks), took_s

@@ -129,3 +129,26 @@ def test_the_engines_own_time_is_added() -> None:
     assert added - without == pytest.approx(0.5 + 3 * 0.1 + 10 * 0.01)
     twice = replica("llama-3-8b", "a100", engine_fit=EngineFit(step_s=0.0, sequence_s=0.0, kernel_factor=2.0))
     assert twice.price.step_s(shape) == pytest.approx(2 * without)
+
+
+@pytest.mark.parametrize("model", ["qwen3-30b-a3b", "qwen3-8b"])
+def test_walking_a_prompt_through_the_layers_in_parts_costs_its_kernels_once(model: str) -> None:
+    made = replica(model, "h100", engine_fit=EngineFit(step_s=0.0, sequence_s=0.0, token_s=1e-6))
+    step_s, idle_s = made.price.step_s, made.price.step_s(BatchShape(8, 8000))
+    whole_s = step_s(BatchShape(8, 8000, (Chunk(2048, 0),)))
+    walk_s = 4 * step_s(BatchShape(8, 8000, (Chunk(2048, 0, 0.25),)))
+    heads_s = 3 * step_s(BatchShape(0, 0, (Chunk(1, 0, 1e-9),)))  # each step makes logits anew
+    assert walk_s == pytest.approx(whole_s + 3 * idle_s, abs=heads_s)
+
+
+def test_part_of_a_walk_computes_and_reads_its_part() -> None:
+    made = replica("qwen3-30b-a3b", "h100")
+
+    def amounts(*pieces: Chunk) -> list[float]:
+        assert made.power is not None
+        shape = BatchShape(8, 8000, pieces)
+        return [used * made.price.step_s(shape) for used in made.power.utilisation(shape)]
+
+    none, part, whole = amounts(), amounts(Chunk(4096, 0, 0.125)), amounts(Chunk(4096, 0))
+    for nothing, some, all_ in zip(none, part, whole, strict=True):
+        assert some - nothing == pytest.approx((all_ - nothing) / 8, rel=0.01)

@@ -97,13 +97,24 @@ class PowerModel:
 
     def utilisation(self, shape: BatchShape) -> tuple[float, float]:
         """Return the shares of the peaks of arithmetic and of memory bandwidth that a step makes use of."""
-        tokens, attended = shape.num_decodes, shape.context_tokens
+        tokens, attended = float(shape.num_decodes), float(shape.context_tokens)
         flops = self._decode_pair_flops * attended
         for chunk in shape.chunks:
-            tokens += chunk.tokens
-            attended += chunk.context_tokens
-            flops += self._pair_flops * chunk.tokens * (chunk.context_tokens + 0.5 * chunk.tokens)
+            passes = chunk.tokens * chunk.layers_frac
+            tokens += passes
+            attended += chunk.context_tokens * chunk.layers_frac
+            flops += self._pair_flops * passes * (chunk.context_tokens + 0.5 * chunk.tokens)
         step_s = self.price.step_s(shape)
-        moved = self.stage.weight_bytes(tokens) + self._token_bytes * (attended + tokens)
+        moved = self._weight_bytes(shape) + self._token_bytes * (attended + tokens)
         compute = (self._token_flops * tokens / self._arithmetic + flops / self.stage.accelerator.bf16_flops) / step_s
         return min(1.0, compute), min(1.0, self.stage.accelerator.read_s(moved) / step_s)
+
+    def _weight_bytes(self, shape: BatchShape) -> float:
+        """Return the bytes of weights that a step reads: chunks that pass through some layers, those of the same."""
+        read = self.stage.weight_bytes
+        if not shape.chunks:
+            return read(shape.num_decodes)
+        layers_frac = max(chunk.layers_frac for chunk in shape.chunks)
+        if layers_frac == 1:
+            return read(shape.num_tokens)
+        return layers_frac * read(shape.num_tokens) + (1 - layers_frac) * read(shape.num_decodes)

@@ -18,7 +18,7 @@ class RooflinePrice:
 
     A step that gets a share of the compute has its arithmetic slowed by it, its memory traffic not: true above a
     third of the cores or so, which can draw all the bandwidth, and too kind below. Chunks that pass through some of the
-    layers are taken to pass through the same ones.
+    layers are taken to pass through the same ones, and the engine's time per token to be spent in equal parts.
 
     Parameters
     ----------
@@ -72,14 +72,17 @@ class _AtShare:
 
     def mixed_s(self, num_decodes: int, context_tokens: int, chunks: tuple[Chunk, ...], drafted: int = 0) -> Seconds:
         """Return the time of a step with chunks of prompts, or with drafted tokens."""
-        new, attention_s, whole = 0, self._once_s if chunks else 0.0, True
+        new, passes, attention_s, most_frac, whole = 0, 0.0, 0.0, 0.0, True
         for chunk in chunks:
             tokens, context = chunk.tokens, chunk.context_tokens
             part_s = tokens * ((context + 0.5 * tokens) * self._pair_s + self._token_s) + context * self._context_s
             attention_s += part_s * chunk.layers_frac
             new += tokens
+            passes += tokens * chunk.layers_frac
+            most_frac = max(most_frac, chunk.layers_frac)
             whole = whole and chunk.layers_frac == 1
-        total_s = attention_s + self._engine.token_s * new + self._head_s(num_decodes + len(chunks) + drafted)
+        total_s = attention_s + self._once_s * most_frac + self._engine.token_s * passes
+        total_s += self._head_s(num_decodes + len(chunks) + drafted)
         total_s -= self._engine.sequence_s * drafted  # drafted tokens are no requests of their own
         total_s += (
             self._layers_s(num_decodes + drafted + new) if whole else self._partly_s(num_decodes + drafted, chunks)
