@@ -17,8 +17,26 @@ from headway.policies.serving.stack import Stack
 SOURCE = Path(headway.__file__).parent
 TESTS = Path(__file__).parents[1]
 SHARED = {
-    "__init__", "accounts", "board", "cohort", "copies", "draft", "kv", "memory", "nouns", "recompute", "seats",
-    "stack", "state", "survey", "wrap",
+    "__init__",
+    "accounts",
+    "board",
+    "cohort",
+    "composed",
+    "copies",
+    "draft",
+    "kv",
+    "lengths",
+    "memory",
+    "nouns",
+    "pace",
+    "pins",
+    "promises",
+    "recompute",
+    "seats",
+    "stack",
+    "state",
+    "survey",
+    "wrap",
 }  # fmt: skip
 """Files of a family that are no mechanisms."""
 

@@ -36,6 +36,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         What it decides, in one sentence.
     world : str
         ``"module:function"`` of (seed) -> (world, accounts): a small world in virtual time for contract checks.
+    lying : str
+        ``"module:function"`` of (seed) -> world: the small world of that seed in which something hidden is otherwise.
     wrap : str
         ``"module:function"`` of (seat, part, name) -> policy: how a single seat becomes a whole policy. Empty when
         all rows are policies.
@@ -47,6 +49,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str
     about: str
     world: str = ""
+    lying: str = ""
     wrap: str = ""
     scenario: str = ""
 

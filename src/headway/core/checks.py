@@ -27,6 +27,8 @@ from headway.core.trace import MemoryTrace
 
 DECIDE_BUDGET_S = 0.25
 """No decision in a small world may take longer; a bound for accidents, not a benchmark."""
+FORETELLS = "foretells"
+"""The tag of mechanisms that are told the truth in advance."""
 SECTIONS = ("Source", "Faithful to the paper", "Cost", "Examples")
 
 
@@ -242,6 +244,21 @@ def check_no_clock_and_no_dice(subject: Subject) -> None:
     assert not forbidden, f"policies must not use {', '.join(sorted(forbidden))}"
 
 
+def check_hidden_truth_is_not_read(subject: Subject) -> None:
+    """In a world that lies about what is hidden, decisions are the same until the first work ends."""
+    path = catalogue.families()[subject.row.family].lying
+    if not path:
+        raise NotApplicable(f"family {subject.row.family} has no world that lies")
+    if FORETELLS in subject.row.tags:
+        raise NotApplicable("it says that it knows the future")
+    for seed in (11, 12, 13):
+        honest = _until_an_end(subject.run(subject.policy(), seed=seed))
+        lying = _until_an_end(subject.run(subject.policy(), seed=seed, world=catalogue.resolve(path)(seed)))
+        num = min(len(honest), len(lying))
+        assert num > 2, "something must be decided before the first work ends"
+        assert honest[:num] == lying[:num], "decisions depended on what no policy can know"
+
+
 # Words --------------------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +333,12 @@ class _Grumpy:
                 self.num_refused += 1
                 return "this world is in a bad mood"
         return self._world.apply(action)
+
+
+def _until_an_end(trace: MemoryTrace) -> list[Event | Action]:
+    """Return the conversation before the first end of a work, or of the last step before it."""
+    ends = [place for place, record in enumerate(trace.records) if isinstance(record, Finished | Failed)]
+    return list(trace.records)[: ends[0] if ends else None]
 
 
 def _assert_all_ends(trace: MemoryTrace) -> None:

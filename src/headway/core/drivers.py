@@ -65,6 +65,8 @@ def simulate(world: World[V], policy: Policy[V], *, seed: int = 0, session: Sess
         What the run came to.
     """
     session = session or Session(policy, world.view, seed=seed)
+    if hasattr(policy, "foretell") and hasattr(world, "foretell"):
+        policy.foretell(world.foretell)  # policies that may know the truth say so by having this method
     try:
         while (event := world.next()) is not None:
             todo, num_refused = deque([event]), 0

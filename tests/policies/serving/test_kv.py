@@ -77,15 +77,17 @@ def test_without_caching_nothing_is_found() -> None:
     assert pool.match([7]) == []
 
 
-def test_a_pin_holds_blocks_until_its_time() -> None:
+def test_a_pin_holds_blocks_until_it_is_ended() -> None:
     pool = BlockPool(4)
     blocks = pool.allocate(2)
-    pool.pin("session", blocks, until_s=5.0)
+    pool.pin("session", blocks)
     pool.release(blocks)
     assert pool.num_free == 2
-    assert pool.expire_pins(4.9) == []
-    assert pool.expire_pins(5.0) == ["session"]
+    assert dict(pool.pins) == {"session": blocks}
+    pool.unpin("session")
+    pool.unpin("session")
     assert pool.num_free == 4
+    assert not pool.pins
 
 
 class Pool(RuleBasedStateMachine):
@@ -97,9 +99,8 @@ class Pool(RuleBasedStateMachine):
         super().__init__()
         self.pool = BlockPool(8, 4)
         self.holdings: list[list[int]] = []
-        self.pins: dict[str, tuple[float, list[int]]] = {}
+        self.pins: dict[str, list[int]] = {}
         self.content: dict[int, int] = {}
-        self.now_s = 0.0
 
     def keep(self, blocks: list[int]) -> list[int]:
         self.holdings.append(blocks)
@@ -135,29 +136,21 @@ class Pool(RuleBasedStateMachine):
             self.holdings.remove(blocks)
             self.pool.release(blocks)
 
-    @rule(blocks=held, owner=st.sampled_from("xy"), for_s=st.integers(0, 5))
-    def pin(self, blocks: list[int], owner: str, for_s: int) -> None:
+    @rule(blocks=held, owner=st.sampled_from("xy"))
+    def pin(self, blocks: list[int], owner: str) -> None:
         if blocks in self.holdings:
-            self.pins[owner] = (self.now_s + for_s, blocks)
-            self.pool.pin(owner, blocks, self.now_s + for_s)
+            self.pins[owner] = blocks
+            self.pool.pin(owner, blocks)
 
     @rule(owner=st.sampled_from("xy"))
     def unpin(self, owner: str) -> None:
         self.pins.pop(owner, None)
         self.pool.unpin(owner)
 
-    @rule(later_s=st.integers(0, 3))
-    def time_passes(self, later_s: int) -> None:
-        self.now_s += later_s
-        over = {owner for owner, (until_s, _) in self.pins.items() if until_s <= self.now_s}
-        assert set(self.pool.expire_pins(self.now_s)) == over
-        for owner in over:
-            del self.pins[owner]
-
     @invariant()
     def counts_match_holders(self) -> None:
         expected = [0] * 8
-        for blocks in [*self.holdings, *(blocks for _, blocks in self.pins.values())]:
+        for blocks in [*self.holdings, *self.pins.values()]:
             for block in blocks:
                 expected[block] += 1
         assert self.pool.holders() == tuple(expected)

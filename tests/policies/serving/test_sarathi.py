@@ -110,7 +110,7 @@ def test_the_last_one_preempts_itself_when_memory_is_held_by_nobody_it_could_tak
     one = OneInstance(SarathiServe(watermark_frac=0.0), num_blocks=4)
     one.arrive("a", prompt=32, most=20)
     one.turn()
-    one.instance.kv.pin("someone", one.instance.kv.allocate(2), until_s=1e9)
+    one.instance.kv.pin("someone", one.instance.kv.allocate(2))
     assert one.turn() == []
     assert one.preempted == ["a"]
     assert one.waiting == ["a"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
+from headway.core import catalogue
 from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
 from headway.core.drivers import simulate
-from headway.core.errors import UnknownName
-from headway.core.events import Finished, Refused, Woke
+from headway.core.errors import HeadwayError, UnknownName
+from headway.core.events import Event, Finished, Refused, Woke
 from headway.core.nouns import Seconds
 from headway.core.session import Session
 from headway.core.trace import MemoryTrace
@@ -24,7 +29,7 @@ from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.wrap import as_policy
 from headway.sim.serving.outages import Outage
 from headway.sim.serving.truth import TrueRequest
-from headway.sim.serving.world import ServingWorld
+from headway.sim.serving.world import ServingWorld, small_world
 from policies.serving.making import request
 
 
@@ -164,3 +169,100 @@ def test_after_an_outage_everybody_sees_where_those_before_went() -> None:
     moves = [record for record in trace.records if isinstance(record, Move)]
     assert len(moves) == 16  # four were at the instance that failed
     assert sorted(move.to for move in moves[12:]) == ["b", "b", "c", "c"]
+
+
+class Backwards:
+    """Starts the last to come first, and lets the first to run give way."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+    def queue(self, instance: InstanceState, now_s: Seconds) -> list[RequestState]:
+        return list(reversed(instance.waiting.values()))
+
+    def victim(self, instance: InstanceState, running: Sequence[RequestState], now_s: Seconds) -> RequestState:
+        return running[0]
+
+    def make_room(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> None:
+        """Nothing is pinned."""
+
+
+@pytest.mark.parametrize("name", ["serving/orca", "serving/vllm", "serving/vllm-v1", "serving/sarathi"])
+def test_every_batch_seat_starts_requests_in_the_order_of_the_order_seat(name: str) -> None:
+    stack, view = Stack(batch=catalogue.build(name).batch, order=Backwards()), board(gpu=64)
+    stack.reset(np.random.default_rng(0))
+    for id_ in "abc":
+        arrive(stack, view, id_, prompt=20)
+    actions = list(stack.decide(Woke(at_s=0.0), view))
+    assert [action.id for action in actions if isinstance(action, Start)] == ["c", "b", "a"]
+
+
+def test_the_evict_seat_says_who_gives_way() -> None:
+    stack, view = Stack(batch=SarathiServe(watermark_frac=0.0), evict=Backwards()), board(gpu=4)
+    stack.reset(np.random.default_rng(0))
+    for id_ in "ab":
+        arrive(stack, view, id_, prompt=31, most=20)
+    for action in stack.decide(Woke(at_s=0.0), view):
+        assert view.apply(action) is None or isinstance(action, Wake)
+    for num in range(2):
+        (step,) = [found.step for found in view._under_way["gpu"]]
+        view.advance(step, float(num))
+        view.end(step)
+        actions = list(stack.decide(Woke(at_s=float(num)), view))
+        for action in actions:
+            view.apply(action)
+    assert [action.id for action in actions if isinstance(action, Preempt)] == ["a"]
+
+
+class Steering:
+    """A seat that steers, and knows its neighbours and the future."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self.heard: list[str] = []
+
+    def join(self, stack: Stack) -> None:
+        self.neighbours = stack
+
+    def foretell(self, ask: Callable[[str], int]) -> None:
+        self.ask = ask
+
+    def steer(self, event: Event, view: ServingView) -> list[Action]:
+        self.heard.append(type(event).__name__)
+        if isinstance(event, RequestArrived):
+            self.told = self.ask(event.work.id)
+        return []
+
+
+def test_who_steers_hears_every_event_meets_its_neighbours_and_is_told_the_truth_in_advance() -> None:
+    seat = Steering()
+    stack = Stack(batch=SarathiServe(), migrate=seat, scale=seat)
+    true = TrueRequest(request=request("a", 20, 5), output_tokens=3)
+    simulate(ServingWorld([true], [InstanceState("gpu", BlockPool(8), num_layers=2)]), stack)
+    assert seat.neighbours is stack
+    assert seat.told == 3
+    assert seat.heard == ["RequestArrived", "Woke", "StepDone", "RequestFinished", "StepDone"]
+
+
+def test_seats_of_several_mechanisms_are_composed_from_plain_data() -> None:
+    table = {"batch": {"id": "serving/vllm", "max_seqs": 8}, "route": "serving/prefix-route"}
+    policy = catalogue.build("serving/stack", table)
+    assert policy.stack.batch.max_seqs == 8
+    assert type(policy.stack.route).__name__ == "PrefixRoute"
+    world, _ = small_world(0)
+    assert simulate(world, policy).num_refused == 0
+    assert world.num_left == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({"route": "serving/vllm"}, "serving/vllm takes the seat batch. There are for route: serving/prefix-route"),
+        ({"batch": {"max_seqs": 8}}, "must have an id"),
+        ({"batch": {"id": "serving/vllm", "max_seq": 8}}, "max_seqs"),
+        ({"batch": "serving/vlm"}, "Nearest: serving/vllm"),
+        ({"brake": "serving/vllm"}, "brake"),
+    ],
+)
+def test_wrong_compositions_are_told_at_once(table: dict[str, Any], why: str) -> None:
+    with pytest.raises(HeadwayError, match=re.escape(why)):
+        catalogue.build("serving/stack", table)

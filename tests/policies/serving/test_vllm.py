@@ -74,7 +74,7 @@ def test_the_last_one_preempts_itself() -> None:
     one = OneInstance(Vllm(watermark_frac=0.0), num_blocks=4)
     one.arrive("a", prompt=32, most=20)
     one.turn()
-    one.instance.kv.pin("someone", one.instance.kv.allocate(2), until_s=1e9)
+    one.instance.kv.pin("someone", one.instance.kv.allocate(2))
     assert one.turn() == []
     assert (one.preempted, one.waiting) == (["a"], ["a"])
 

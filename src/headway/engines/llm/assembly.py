@@ -72,7 +72,7 @@ class Assembly:
         self._facts = runner.facts
         self._pool = BlockPool(runner.num_blocks, runner.block_size, config.prefix_caching)
         instance = InstanceState(INSTANCE, self._pool, self._facts.num_layers, config.max_seqs)
-        board = ServingBoard([instance], CAN)
+        board = ServingBoard([instance], CAN, config.slo_classes)
         clock = WallClock()
         # Prefixes are found by hash, so nobody may be able to prepare a prompt whose hashes equal somebody else's.
         hasher = BlockHasher(runner.block_size, secrets.token_bytes(KEY_BYTES)) if config.prefix_caching else None

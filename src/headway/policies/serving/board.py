@@ -11,10 +11,13 @@ from types import MappingProxyType
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start
 from headway.core.nouns import Id, Resource, Seconds
+from headway.core.slo import SloClass
 from headway.policies.serving.copies import Copies, KvCopy
 from headway.policies.serving.draft import ServingDraft
 from headway.policies.serving.memory import give_more, num_swapped_blocks, remember, take_memory
-from headway.policies.serving.nouns import Copy, Piece, Request, RequestFinished, Step, Uncopy
+from headway.policies.serving.nouns import Copy, Piece, Pin, Request, RequestFinished, Step, Uncopy, Unpin
+from headway.policies.serving.pins import Ended, pin
+from headway.policies.serving.promises import promise_of, promised
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.survey import Growth, Survey, survey
 
@@ -30,9 +33,16 @@ class ServingBoard:
         What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"speculate"``, ``"share"``,
         ``"tune"``, ``"migrate"``, ``"copy"``, ``"swap"``. An action that needs more is refused. ``"repeat"`` says that
         it repeats steps which may be repeated; others run them once.
+    promises : sequence of SloClass
+        What the requests of each class are promised.
     """
 
-    def __init__(self, instances: Sequence[InstanceState], can: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        instances: Sequence[InstanceState],
+        can: frozenset[str] = frozenset(),
+        promises: Sequence[SloClass] = (),
+    ) -> None:
         self.now_s: Seconds = 0.0
         self.can = can
         self.grown: Growth = []
@@ -43,6 +53,8 @@ class ServingBoard:
         self._unrouted: dict[Id, RequestState] = {}
         self._requests: dict[Id, RequestState] = {}
         self._under_way: dict[Id, list[Survey]] = {instance.id: [] for instance in instances}
+        self._promises = {slo_class.name: promise_of(slo_class) for slo_class in promises}
+        self._ended = Ended()
         self._num_started = 0
         self.unrouted: Mapping[Id, RequestState] = MappingProxyType(self._unrouted)
         self.requests: Mapping[Id, RequestState] = MappingProxyType(self._requests)
@@ -57,7 +69,7 @@ class ServingBoard:
 
     def add(self, request: Request) -> RequestState:
         """Let a new request wait to be routed."""
-        state = RequestState(request)
+        state = RequestState(request, promised(request, self._promises))
         self._requests[request.id] = self._unrouted[request.id] = state
         return state
 
@@ -133,9 +145,10 @@ class ServingBoard:
         self._find(step).at_door = False
         self._open_door(self._up[step.instance])
 
-    def finish(self, request: Id, reason: str, now_s: Seconds) -> RequestFinished:
-        """Forget a request, give back its memory, and say what its sender felt."""
+    def finish(self, request: Id, reason: str, now_s: Seconds, tool: str = "") -> RequestFinished:
+        """Forget a request, give back its memory, and say what its sender felt, and which tool it calls."""
         state = self._requests.pop(request)
+        self._ended.note(state)
         self._leave(state)
         arrival_s, tokens, last_s = state.request.arrival_s, state.output_tokens, state.last_token_s
         first_s = now_s if state.first_token_s is None else state.first_token_s
@@ -151,6 +164,7 @@ class ServingBoard:
             e2e_s=(last_s if tokens else now_s) - arrival_s,
             cached_tokens=state.cached_tokens,
             num_preempted=state.num_preempted,
+            tool=tool,
         )
 
     def fail(self, instance: Id) -> Resource:
@@ -200,6 +214,10 @@ class ServingBoard:
             return self.books.begin(action) if "copy" in self.can else "this executor cannot copy"
         if isinstance(action, Uncopy):
             return self.books.give_up(action)
+        if isinstance(action, Pin):
+            return self._pin(action)
+        if isinstance(action, Unpin):
+            return self._unpin(action)
         return f"serving does not know {type(action).__name__}"
 
     def _route(self, action: Move) -> str | None:
@@ -284,6 +302,19 @@ class ServingBoard:
         if state is None or (place is not None and state.id not in place.waiting):
             return "it is not waiting"
         self._leave(self._requests.pop(action.id))
+        return None
+
+    def _pin(self, action: Pin) -> str | None:
+        state = self._requests.get(action.id)
+        name, hashes = (state.instance, tuple(state.hashes)) if state is not None else self._ended.of(action.id)
+        instance = self._up.get(name)
+        return "it has no memory" if instance is None else pin(instance.kv, action.owner, hashes)
+
+    def _unpin(self, action: Unpin) -> str | None:
+        instance = self._up.get(action.instance)
+        if instance is None or action.owner not in instance.kv.pins:
+            return f"nothing is kept for it at {action.instance!r}"
+        instance.kv.unpin(action.owner)
         return None
 
     def _step(self, step: Step) -> str | None:

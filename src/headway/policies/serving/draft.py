@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from headway.core.actions import Action, Preempt, Start
-from headway.core.nouns import Id
+from headway.core.nouns import Id, Seconds
+from headway.policies.serving.nouns import Unpin
 from headway.policies.serving.state import InstanceState, RequestState
+
+
+class ChoosesVictims(Protocol):
+    """Who says which request gives way; see the evict seat."""
+
+    def victim(self, instance: InstanceState, running: Sequence[RequestState], now_s: Seconds) -> RequestState:
+        """Return one of `running`."""
 
 
 class InstanceDraft:
@@ -19,10 +27,19 @@ class InstanceDraft:
         Blocks still free after what was drafted so far. It never promises too much: a cached prefix that two drafted
         requests share is counted for both, because it may be gone by the time the second one starts.
     actions : list of Action
-        The starts and preemptions drafted so far, in order.
+        The starts, preemptions and ended pins drafted so far, in order.
+    queue : iterable of RequestState or None
+        Those who wait, in the order of an order seat; None for first come, first served.
+    evict : ChoosesVictims or None
+        Who says which request gives way; the latest started without one.
+    now_s : float
+        The present, in seconds since the start of the run.
     """
 
-    __slots__ = ("_kept", "_released", "actions", "free_blocks", "instance", "num_running", "preempted", "started")
+    __slots__ = (
+        "_kept", "_released", "actions", "evict", "free_blocks", "instance", "now_s", "num_running", "preempted",
+        "queue", "started", "unpinned",
+    )  # fmt: skip
 
     def __init__(self, instance: InstanceState) -> None:
         self.instance = instance
@@ -33,6 +50,19 @@ class InstanceDraft:
         self.started: dict[Id, int] = {}
         self._released: dict[int, int] = {}  # holders that drafted preemptions take from each block
         self._kept: set[int] = set()  # held blocks that drafted starts share
+        self.unpinned: set[Id] = set()
+        self.queue: Iterable[RequestState] | None = None
+        self.evict: ChoosesVictims | None = None
+        self.now_s: Seconds = 0.0
+
+    @property
+    def waiting(self) -> Iterable[RequestState]:
+        """Those who wait to be started here, who is first in turn first."""
+        return self.instance.waiting.values() if self.queue is None else self.queue
+
+    def victim(self, running: Sequence[RequestState]) -> RequestState:
+        """Return which of these running requests gives way when memory is short."""
+        return running[-1] if self.evict is None else self.evict.victim(self.instance, running, self.now_s)
 
     def extend(self, state: RequestState, tokens: int) -> bool:
         """Draft room for the next `tokens` tokens of a running request; says whether there is any."""
@@ -51,14 +81,16 @@ class InstanceDraft:
 
     def preempt(self, state: RequestState) -> None:
         """Draft that a running request gives back its memory and waits again, in front."""
-        num_holders = self.instance.kv.num_holders
-        for block in state.blocks:
-            released = self._released[block] = self._released.get(block, 0) + 1
-            if released == num_holders(block) and block not in self._kept:
-                self.free_blocks += 1
+        self._let_go(state.blocks)
         self.num_running -= 1
         self.preempted.add(state.id)
         self.actions.append(Preempt(state.id))
+
+    def unpin(self, owner: Id) -> None:
+        """Draft the end of a pin."""
+        self._let_go(self.instance.kv.pins[owner])
+        self.unpinned.add(owner)
+        self.actions.append(Unpin(owner=owner, instance=self.instance.id))
 
     def cost(self, state: RequestState, kv_tokens: int) -> tuple[int, int]:
         """Return the most free blocks that starting a waiting request can use, and how many of its tokens are there.
@@ -94,6 +126,13 @@ class InstanceDraft:
         self.started[state.id] = state.known_tokens - cached
         self.actions.append(Start(state.id, {self.instance.id: {"kv_tokens": kv_tokens}}))
         return state.known_tokens - cached
+
+    def _let_go(self, blocks: Sequence[int]) -> None:
+        num_holders = self.instance.kv.num_holders
+        for block in blocks:
+            released = self._released[block] = self._released.get(block, 0) + 1
+            if released == num_holders(block) and block not in self._kept:
+                self.free_blocks += 1
 
     def _find(self, state: RequestState) -> list[int]:
         if not state.hashes:

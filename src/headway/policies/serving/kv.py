@@ -7,10 +7,10 @@ same books, so a policy meets the same memory in both. Executors write, policies
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from headway.core.errors import ConfigError
-from headway.core.nouns import Id, Seconds
+from headway.core.nouns import Id
 
 
 class BlockPool:
@@ -59,7 +59,7 @@ class BlockPool:
         self._runs: deque[tuple[int, list[int]]] = deque()  # released together, earliest first; some are held again
         self._num_in_runs = 0
         self._num_runs = 0
-        self._pins: dict[Id, tuple[Seconds, list[int]]] = {}
+        self._pins: dict[Id, list[int]] = {}
 
     @property
     def num_free(self) -> int:
@@ -70,6 +70,11 @@ class BlockPool:
     def used_frac(self) -> float:
         """Share of the pool that is held."""
         return 1 - self.num_free / self.num_blocks
+
+    @property
+    def pins(self) -> Mapping[Id, Sequence[int]]:
+        """The blocks that are kept, by owner, whoever else holds them."""
+        return self._pins
 
     def blocks_for(self, tokens: int) -> int:
         """How many blocks `tokens` tokens fill."""
@@ -161,23 +166,15 @@ class BlockPool:
             self._block_of[hash_] = block
             self._hash_of[block] = hash_
 
-    def pin(self, owner: Id, blocks: Sequence[int], until_s: Seconds) -> None:
-        """Hold `blocks` for `owner` until a time, whoever else lets go of them. A second pin replaces the first."""
+    def pin(self, owner: Id, blocks: Sequence[int]) -> None:
+        """Hold `blocks` for `owner`, whoever else lets go of them. A second pin replaces the first."""
         self.hold(blocks)
         self.unpin(owner)
-        self._pins[owner] = (until_s, list(blocks))
+        self._pins[owner] = list(blocks)
 
     def unpin(self, owner: Id) -> None:
         """End the pin of `owner`, if there is one."""
-        _, blocks = self._pins.pop(owner, (0.0, []))
-        self.release(blocks)
-
-    def expire_pins(self, now_s: Seconds) -> list[Id]:
-        """End all pins whose time has come; returns their owners."""
-        over = [owner for owner, (until_s, _) in self._pins.items() if until_s <= now_s]
-        for owner in over:
-            self.unpin(owner)
-        return over
+        self.release(self._pins.pop(owner, []))
 
     def holders(self) -> tuple[int, ...]:
         """Reference counts of all blocks, by block id; for checks."""

@@ -131,7 +131,7 @@ class LayeredPrefill:
                 budget -= tokens
         if draft.preempted:  # who was preempted is now first in line, and has just not fitted
             return found
-        for state in instance.waiting.values():
+        for state in draft.waiting:
             if budget <= 0 or draft.num_running >= self.max_seqs:
                 break
             left = draft.start(state, state.known_tokens, spare_blocks(draft, instance, self.watermark_frac))

@@ -33,6 +33,10 @@ class Request(Work, frozen=True, kw_only=True):
         The LoRA adapter to run it with; empty for the base model.
     slo_class : str
         The named promise it is served under.
+    session : str
+        The conversation, program or workflow that it belongs to; empty when it stands for itself.
+    stage : str
+        Which kind of call of its session it is; empty when nobody says.
     ttft_s, tpot_s : float or None
         Bounds of its own on the time to first token and the time per output token, in seconds, > 0. They stand in for
         those of its class.
@@ -44,6 +48,8 @@ class Request(Work, frozen=True, kw_only=True):
     hashes: tuple[int, ...] = ()
     adapter: str = ""
     slo_class: str = "default"
+    session: Id = ""
+    stage: str = ""
     ttft_s: Seconds | None = None
     tpot_s: Seconds | None = None
 
@@ -147,6 +153,49 @@ class Uncopy(Action, frozen=True, gc=False):
         return self.what
 
 
+class Pin(Action, frozen=True, gc=False, kw_only=True):
+    """Keep the memory of a request that runs or has just finished, whoever lets go of it.
+
+    What is kept are its full blocks whose hashes are known, for only these can be found again. Nothing ends a pin but
+    an `Unpin`, another pin of the same owner, or the loss of the instance.
+
+    Parameters
+    ----------
+    id : str
+        The request.
+    owner : str
+        In whose name: that of a session, for example.
+    """
+
+    id: Id
+    owner: Id
+
+    @property
+    def subject(self) -> Id:
+        """The request."""
+        return self.id
+
+
+class Unpin(Action, frozen=True, gc=False, kw_only=True):
+    """End a pin.
+
+    Parameters
+    ----------
+    owner : str
+        In whose name the memory was kept.
+    instance : str
+        Where.
+    """
+
+    owner: Id
+    instance: Id
+
+    @property
+    def subject(self) -> Id:
+        """In whose name the memory was kept."""
+        return self.owner
+
+
 class RequestArrived(Arrived, frozen=True, gc=False, kw_only=True):
     """A request is here and waits for a decision."""
 
@@ -240,6 +289,9 @@ class RequestFinished(Finished, frozen=True, gc=False, kw_only=True):
         Prompt tokens that were found in the prefix cache.
     num_preempted : int
         How often it lost its place.
+    tool : str
+        The tool that its output calls before its session goes on; empty when the session ends with it, or nobody
+        knows.
     """
 
     reason: str
@@ -250,3 +302,4 @@ class RequestFinished(Finished, frozen=True, gc=False, kw_only=True):
     e2e_s: Seconds
     cached_tokens: int = 0
     num_preempted: int = 0
+    tool: str = ""

@@ -71,7 +71,7 @@ class Orca:
         for state in instance.prefills.values():
             if draft.extend(state, state.left_tokens):
                 prompts.append(Piece(state.id, state.left_tokens))
-        for state in instance.waiting.values():
+        for state in draft.waiting:
             if draft.num_running >= self.max_batch_size:
                 break
             to_compute = draft.start(state, state.reach_tokens)

@@ -31,7 +31,8 @@ def decode_all(instance: InstanceState, draft: InstanceDraft) -> tuple[Piece, ..
     # Requests start first come first, so the latest is the last in the order in which they run.
     short, running = set(decodes.short), list(instance.running.values())
     while not draft.extend_decodes(len(short)):
-        victim = running.pop()
+        victim = draft.victim(running)
+        running.remove(victim)
         short.discard(victim.id)
         draft.preempt(victim)
     return tuple([state.one for state in decodes if state.id not in draft.preempted])
@@ -46,7 +47,8 @@ def repeated(instance: InstanceState, draft: InstanceDraft, decodes: tuple[Piece
     """
     if not decodes:
         return None
-    return Step(instance=instance.id, pieces=decodes, repeat=1 if draft.preempted else UNTIL_NEWS)
+    changes = draft.preempted or (draft.queue is not None and instance.waiting)  # whose turn it is may change with time
+    return Step(instance=instance.id, pieces=decodes, repeat=1 if changes else UNTIL_NEWS)
 
 
 def spare_blocks(draft: InstanceDraft, instance: InstanceState, watermark_frac: float) -> int:

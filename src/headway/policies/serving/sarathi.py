@@ -107,7 +107,7 @@ class SarathiServe:
         return spent
 
     def _admit(self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int) -> None:
-        for state in instance.waiting.values():
+        for state in draft.waiting:
             if budget <= 0 or draft.num_running >= self.max_seqs:
                 return
             left = draft.start(state, state.known_tokens, spare_blocks(draft, instance, self.watermark_frac))

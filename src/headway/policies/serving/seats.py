@@ -1,21 +1,30 @@
 """The seats of serving: small protocols that compose into a `Stack`.
 
 A `Stack` is the only caller of a seat. Seats keep the manners of policies: keyword-only constructors that store their
-arguments under their own names, no clock, no I/O, randomness only from the generator given to `reset`.
+arguments under their own names, no clock, no I/O, randomness only from the generator given to `reset`. One object may
+take several seats.
+
+Whatever its seat, a mechanism may also have three more methods, which the stack calls where they exist: ``steer``
+(see `Steer`), ``join`` (see `Joins`) and ``foretell`` (see `Foretells`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from headway.core.actions import Action
+from headway.core.events import Event
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.serving.copies import KvCopy
 from headway.policies.serving.draft import InstanceDraft, ServingDraft
 from headway.policies.serving.nouns import Step
 from headway.policies.serving.state import InstanceState, RequestState
+
+if TYPE_CHECKING:
+    from headway.policies.serving.stack import Stack
 
 
 class ServingView(Protocol):
@@ -83,3 +92,61 @@ class Batch(Seat, Protocol):
         Starts and preemptions go into `draft`; the stack puts them before the step. Called whenever the instance is
         idle and something happened.
         """
+
+
+class Order(Seat, Protocol):
+    """Decides in which order those who wait at an instance are started."""
+
+    def queue(self, instance: InstanceState, now_s: Seconds) -> Iterable[RequestState]:
+        """Return those who wait at an idle instance, who is to start first at the front; it may leave some out."""
+
+
+class Evict(Seat, Protocol):
+    """Decides what gives way when memory is short."""
+
+    def victim(self, instance: InstanceState, running: Sequence[RequestState], now_s: Seconds) -> RequestState:
+        """Return which of `running` (in the order in which they were started) gives its memory back."""
+
+    def make_room(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> None:
+        """Draft the end of pins, with `InstanceDraft.unpin`. Called before a step of an idle instance is formed."""
+
+
+class Predict(Seat, Protocol):
+    """Says how long outputs will be; an estimate is never more than that."""
+
+    def output_tokens(self, state: RequestState, quantile: float | None = None) -> float:
+        """Return how many output tokens a request will come to in all.
+
+        Parameters
+        ----------
+        state : RequestState
+            Of a request that has not ended.
+        quantile : float or None
+            Of what it may come to, in (0, 1); the mean without one.
+
+        Returns
+        -------
+        float
+            More than it has now.
+        """
+
+
+class Steer(Seat, Protocol):
+    """Acts beside requests and steps: moves, places, scales, turns knobs. The seats migrate, place, scale and power."""
+
+    def steer(self, event: Event, view: ServingView) -> Iterable[Action]:
+        """Answer an event with actions that come before those of the other seats. It is asked about every event."""
+
+
+class Joins(Protocol):
+    """A seat that wants to know its neighbours."""
+
+    def join(self, stack: Stack) -> None:
+        """Look around in the stack, for the predictor or the pace. Called before every `reset`."""
+
+
+class Foretells(Protocol):
+    """A seat that may know the future, in worlds that know it; clairvoyant predictors alone should."""
+
+    def foretell(self, ask: Callable[[Id], int]) -> None:
+        """Keep a function that tells after how many output tokens a request ends by itself."""

@@ -13,6 +13,7 @@ from headway.core.nouns import Id, Seconds
 from headway.policies.serving.cohort import Cohort
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Piece, Request
+from headway.policies.serving.promises import NO_PROMISE, Promise
 
 _ALONE: Cohort[RequestState] = Cohort(1)
 """The cohort of all that are in none; its clock never moves."""
@@ -28,6 +29,8 @@ class RequestState:
     ----------
     request : Request
         What is known of it.
+    promise : Promise
+        What it is promised.
     blocks : list of int
         The blocks it holds, in order.
     hashes : list of int
@@ -47,11 +50,12 @@ class RequestState:
     __slots__ = (
         "_cohort", "_computed", "_known", "_last_s", "block_size", "blocks", "cached_tokens", "first_step_s",
         "first_token_s", "grows_at", "hashes", "hashing", "id", "instance", "later_hashes", "layers_done",
-        "layers_tokens", "num_preempted", "one", "remembered", "request", "swapped_tokens", "turn",
+        "layers_tokens", "num_preempted", "one", "promise", "remembered", "request", "swapped_tokens", "turn",
     )  # fmt: skip
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, promise: Promise = NO_PROMISE) -> None:
         self.request = request
+        self.promise = promise
         self.id: Id = request.id
         self._cohort = _ALONE
         self._known = request.prompt_tokens

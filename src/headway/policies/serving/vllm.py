@@ -94,7 +94,7 @@ class Vllm:
     def _prompts(self, instance: InstanceState, draft: InstanceDraft) -> list[Piece]:
         pieces: list[Piece] = []
         budget = self.max_batched_tokens
-        for state in instance.waiting.values():
+        for state in draft.waiting:
             if draft.num_running >= self.max_seqs:
                 break
             left = state.known_tokens - draft.cost(state, state.known_tokens)[1]

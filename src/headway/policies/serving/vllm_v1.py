@@ -131,7 +131,7 @@ class VllmV1:
     def _admit(
         self, chunks: list[Piece], instance: InstanceState, draft: InstanceDraft, budget: int, until_s: Seconds
     ) -> None:
-        for state in instance.waiting.values():
+        for state in draft.waiting:
             if budget <= 0 or draft.num_running >= self.max_seqs or state.request.arrival_s > until_s:
                 return
             all_blocks, cached = draft.cost(state, state.known_tokens)
@@ -148,7 +148,8 @@ def _make_room(instance: InstanceState, draft: InstanceDraft, state: RequestStat
     """Draft room for the next tokens of a prompt, preempting the latest; says whether it was not itself the latest."""
     latest = [other for other in instance.running.values() if other.id not in draft.preempted]
     while not draft.extend(state, tokens):
-        victim = latest.pop()
+        victim = draft.victim(latest)
+        latest.remove(victim)
         draft.preempt(victim)
         if victim is state:
             return False

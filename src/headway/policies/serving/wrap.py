@@ -1,4 +1,4 @@
-"""How one seat becomes a whole policy: it takes its place in a `Stack` whose other seats are the defaults."""
+"""How one mechanism becomes a whole policy: it takes its seats in a `Stack` whose other seats are the defaults."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from typing import Any
 
 from headway.core.errors import unknown_name
 from headway.policies.serving.sarathi import SarathiServe
-from headway.policies.serving.stack import Stack
-
-SEATS = ("admit", "route", "batch")
+from headway.policies.serving.stack import SEATS, Stack
 
 
-def as_policy(seat_name: str, seat: Any, name: str = "") -> Stack:
-    """Put `seat` into a stack.
+def as_policy(seats: str, part: Any, name: str = "") -> Stack:
+    """Put a mechanism into a stack.
 
     Parameters
     ----------
-    seat_name : str
-        Which seat it is: ``"admit"``, ``"route"`` or ``"batch"``.
-    seat : Admit, Route or Batch
-        The seat itself.
+    seats : str
+        Which seats it takes, such as ``"batch"``, or ``"order+evict"`` for several.
+    part : seat
+        What takes them.
     name : str
         The policy's name in traces and reports; the batch seat's class by default.
 
@@ -28,7 +26,9 @@ def as_policy(seat_name: str, seat: Any, name: str = "") -> Stack:
     UnknownName
         When there is no such seat.
     """
-    if seat_name not in SEATS:
-        raise unknown_name("serving: seat", seat_name, SEATS)
-    seats = {"batch": SarathiServe(), seat_name: seat}
-    return Stack(**seats, name=name)
+    names = seats.split("+")
+    for seat in names:
+        if seat not in SEATS:
+            raise unknown_name("serving: seat", seat, SEATS)
+    taken = {"batch": SarathiServe(), **dict.fromkeys(names, part)}
+    return Stack(**taken, name=name)

@@ -242,6 +242,7 @@ class _Playing:
             ),
             outages=_outages(scenario, table, seed),
             speculation=_speculation(scenario.model, seed),
+            promises=scenario.classes,
         )
         self.sampler = Sampler({state.id: state for state in states})
 
@@ -325,7 +326,7 @@ class _Telling:
     def __init__(self, world: ServingWorld, on_progress: OnProgress, num_all: int) -> None:
         self._world, self._on_progress, self._num_all = world, on_progress, num_all
         self._told = 0
-        self.view, self.apply = world.view, world.apply
+        self.view, self.apply, self.foretell = world.view, world.apply, world.foretell
 
     def next(self) -> Event | None:
         """Advance to the next event and return it, or None at the end."""

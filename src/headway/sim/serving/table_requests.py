@@ -15,6 +15,9 @@ from headway.traces.table import Prefixes, RequestTable
 AT_ONCE = 4096
 """Rows turned from columns into numbers at once, so that memory stays flat."""
 
+TOOL = "tool"
+"""What the tool is called whose result the next request of a session brings, where the trace has no name for it."""
+
 
 class TableRequests:
     """A source of the requests of a table; the id of each is its row.
@@ -34,6 +37,7 @@ class TableRequests:
         self._block_size = block_size
         self._max_tokens = max_tokens or int(table.output_tokens.max(initial=1))
         self._followers = _followers(table)
+        self._session_of = _sessions(table)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -65,20 +69,24 @@ class TableRequests:
 
     def _make(self, row: int, at_s: Seconds, prompt: int, output: int) -> TrueRequest:
         table = self._table
-        if not table.labels and table.prefixes is None:
+        if not table.labels and table.prefixes is None and table.after is None:
             request = Request(id=str(row), arrival_s=at_s, prompt_tokens=prompt, max_tokens=self._max_tokens)
-        else:
-            request = Request(
-                id=str(row),
-                arrival_s=at_s,
-                prompt_tokens=prompt,
-                max_tokens=self._max_tokens,
-                tenant=table.label("tenant", row, "default"),
-                slo_class=table.label("slo_class", row, "default"),
-                adapter=table.label("adapter", row),
-                hashes=_hashes(table.prefixes, row, prompt, self._block_size),
-            )
-        return TrueRequest(request=request, output_tokens=output)
+            return TrueRequest(request=request, output_tokens=output)
+        request = Request(
+            id=str(row),
+            arrival_s=at_s,
+            prompt_tokens=prompt,
+            max_tokens=self._max_tokens,
+            tenant=table.label("tenant", row, "default"),
+            slo_class=table.label("slo_class", row, "default"),
+            adapter=table.label("adapter", row),
+            session=table.label("session", row) or self._session_of.get(row, ""),
+            stage=table.label("stage", row),
+            priority=int(table.label("priority", row, "0")),
+            hashes=_hashes(table.prefixes, row, prompt, self._block_size),
+        )
+        tool = table.label("tool", row) or (TOOL if row in self._followers else "")
+        return TrueRequest(request=request, output_tokens=output, tool=tool)
 
 
 def _followers(table: RequestTable) -> dict[int, list[int]]:
@@ -86,6 +94,15 @@ def _followers(table: RequestTable) -> dict[int, list[int]]:
     if table.after is not None:
         for row in np.flatnonzero(table.after >= 0).tolist():
             found.setdefault(int(table.after[row]), []).append(row)
+    return found
+
+
+def _sessions(table: RequestTable) -> dict[int, str]:
+    """Return the sessions of requests that come after each other: each is called by the row of its first."""
+    found: dict[int, str] = {}
+    if table.after is not None:
+        for row, before in enumerate(table.after.tolist()):  # who comes after another stands behind it
+            found[row] = str(row) if before < 0 else found[before]
     return found
 
 

@@ -25,11 +25,14 @@ class TrueRequest(Struct, frozen=True, kw_only=True):
         After how many output tokens it stops by itself, >= 1; never more than its `max_tokens` are given.
     output_hashes : tuple of int
         Chained hashes of the full blocks that its output completes, following those of the prompt.
+    tool : str
+        The tool that its output calls; empty when its session ends with it.
     """
 
     request: Request
     output_tokens: int
     output_hashes: tuple[int, ...] = ()
+    tool: str = ""
 
     def __post_init__(self) -> None:
         if self.output_tokens < 1:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from msgspec import structs
+
 from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
 from headway.core.events import Changed, Event, Failed, Woke
 from headway.core.nouns import Id, Seconds, Slo
@@ -17,7 +19,7 @@ from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import Copy, RequestArrived, Step, Uncopy
+from headway.policies.serving.nouns import Copy, Pin, RequestArrived, Step, Uncopy, Unpin
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.agenda import NEWS, WAKE, Agenda
 from headway.sim.serving.copying import Copying
@@ -64,6 +66,8 @@ class ServingWorld:
         What the world is able to do, of `ABILITIES`.
     speculation : Speculation or None
         The draft model; with one, the world can ``"speculate"`` as well.
+    promises : sequence of SloClass
+        What the requests of each class are promised.
 
     Attributes
     ----------
@@ -83,8 +87,9 @@ class ServingWorld:
         outages: Sequence[Outage] = (),
         can: frozenset[str] = ABILITIES,
         speculation: Speculation | None = None,
+        promises: Sequence[SloClass] = (),
     ) -> None:
-        self.view = ServingBoard(instances, can | {"speculate"} if speculation is not None else can)
+        self.view = ServingBoard(instances, can | {"speculate"} if speculation is not None else can, promises)
         self.num_ended = 0
         self.num_unsent = 0
         self._source: Source = Given(requests) if isinstance(requests, Sequence) else requests
@@ -149,9 +154,15 @@ class ServingWorld:
         if isinstance(action, Copy | Uncopy):
             return self._copy(action)
         why = self.view.apply(action)
+        if why is None and isinstance(action, Pin | Unpin):
+            self._look_again(action)
         if why is None and isinstance(action, Reject):
             self._agenda.add(self.view.now_s, NEWS, partial(self._fail, action))
         return why
+
+    def foretell(self, request: Id) -> int:
+        """Return how many output tokens a request that is here will be given; for policies that may know the truth."""
+        return self._truth[request].given_tokens
 
     # What machines ask -----------------------------------------------------------------------------------------------
 
@@ -162,7 +173,8 @@ class ServingWorld:
     def finish(self, state: RequestState) -> Event:
         """End a request, and send those that waited for its end."""
         now_s = self.view.now_s
-        event = self.view.finish(state.id, self._truth.pop(state.id).reason, now_s)
+        true = self._truth.pop(state.id)
+        event = self.view.finish(state.id, true.reason, now_s, true.tool)
         self._copying.tidy_up()
         self.num_ended += 1
         for follower in self._source.after(state.id, now_s):
@@ -249,6 +261,14 @@ class ServingWorld:
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
+    def _look_again(self, action: Pin | Unpin) -> None:
+        """Let an instance see what is left of its plan now that memory was kept, or let go of."""
+        if isinstance(action, Unpin):
+            self._machines[action.instance].cut(inclusive=not self._at_once)
+        else:
+            for machine in self._all_machines:
+                machine.plan_anew()
+
     def _wake_at(self, action: Wake) -> None:
         at_s = max(self.view.now_s, action.at_s)  # in this order, what is no number is now
         if (at_s, action.tag) not in self._wakes:
@@ -296,13 +316,15 @@ class ServingWorld:
         return why
 
 
-def small_world(seed: int) -> tuple[ServingWorld, RequestAccounts]:
+def small_world(seed: int, longer: int = 0) -> tuple[ServingWorld, RequestAccounts]:
     """Make a world small enough for contract checks, with shared prefixes and so little memory that some are preempted.
 
     Parameters
     ----------
     seed : int
         Of the requests.
+    longer : int
+        By how many tokens outputs are longer than those of the same seed by default, >= 0; nothing visible tells.
 
     Returns
     -------
@@ -310,10 +332,17 @@ def small_world(seed: int) -> tuple[ServingWorld, RequestAccounts]:
         The world, with two unequal instances, and accounts with one class of promises.
     """
     requests = RandomRequests(rate_per_s=40.0).draw(seed)
+    requests = [structs.replace(true, output_tokens=true.output_tokens + longer) for true in requests]
     instances = [
         InstanceState("large", BlockPool(80), num_layers=8),
         InstanceState("small", BlockPool(48), num_layers=8),
     ]
     promise = SloClass(name="default", slos=(Slo("ttft_s", 1.0), Slo("tpot_s", 0.1)))
     speculation = Speculation(acceptance_frac=0.7, draft_s=1e-3, seed=seed)
-    return ServingWorld(requests, instances, speculation=speculation), RequestAccounts([promise])
+    world = ServingWorld(requests, instances, speculation=speculation, promises=[promise])
+    return world, RequestAccounts([promise])
+
+
+def lying_world(seed: int) -> ServingWorld:
+    """Make the small world of a seed with longer outputs; it looks the same until the first would have ended."""
+    return small_world(seed, longer=7)[0]

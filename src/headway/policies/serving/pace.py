@@ -1,0 +1,190 @@
+"""How long steps take, learnt from those that were run.
+
+A schedule against deadlines needs the time of a step before it is run. A `Pace` knows nothing but what every policy
+can see: which steps were asked for, and how long each took. So it works alike in every world and on every engine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.core.nouns import Id, Seconds
+from headway.policies.serving.nouns import Step, StepDone
+from headway.policies.serving.state import InstanceState, RequestState
+
+KNEES = (128, 512)
+"""Tokens at which the slope of the time may change: below them steps wait for memory, above for arithmetic."""
+PRIOR_S = (5e-3, 2e-5, 2e-5, 4e-5, 2e-9, 2e-9)
+"""Seconds per step, per token, per token above each knee, per token of context, per pair of a prompt's tokens: an
+assumption of the order of a 7 B model on one large GPU. It is worth `PRIOR_STEPS` steps."""
+PRIOR_STEPS = 0.1
+FORGET = 0.998
+"""What a step's weight is multiplied by with each later one."""
+SETTLED = 16
+"""Steps after which the prior is no longer scaled as a whole."""
+
+
+class Shape(NamedTuple):
+    """What a step computes, as far as its time depends on it.
+
+    Parameters
+    ----------
+    num_decodes : int
+        Requests that get one more token, >= 0.
+    context_tokens : int
+        Tokens in memory that these attend to, in total, >= 0.
+    prefill_tokens : int
+        Tokens of prompts, >= 0.
+    prefill_pairs : float
+        Pairs of tokens of prompts that attend to each other: over all chunks, tokens x (context + tokens / 2).
+    """
+
+    num_decodes: int
+    context_tokens: int
+    prefill_tokens: int = 0
+    prefill_pairs: float = 0.0
+
+    def features(self) -> NDArray[np.float64]:
+        """Return what the time is taken to be linear in, `[6]`."""
+        tokens = self.num_decodes + self.prefill_tokens
+        above = [max(0, tokens - knee) for knee in KNEES]
+        return np.array([1.0, tokens, *above, self.context_tokens, self.prefill_pairs])
+
+
+def pairs(tokens: int, context_tokens: int) -> float:
+    """Return the pairs of tokens of one chunk of a prompt."""
+    return tokens * (context_tokens + tokens / 2)
+
+
+class Pace:
+    """Learns the times of steps, for each pool of instances by itself.
+
+    The time is taken to be linear in the features of a `Shape`, with a slope that may change at `KNEES`; recursive
+    least squares on relative errors, in which older steps count less.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._fits: dict[str, _Fit] = {}
+        self._under_way: dict[Id, deque[tuple[str, Shape]]] = {}
+
+    def step_s(self, instance: InstanceState, shape: Shape) -> Seconds:
+        """Return how long a step of an instance will take, in seconds, > 0."""
+        return self._fit(instance.pool).predict(shape.features())
+
+    def marginal_s(self, instance: InstanceState) -> tuple[Seconds, ...]:
+        """Return the slopes of the time, one per feature of a `Shape`, in seconds."""
+        return tuple(self._fit(instance.pool).weights.tolist())
+
+    def num_steps(self, instance: InstanceState) -> int:
+        """Return how many steps it has learnt from."""
+        return self._fit(instance.pool).num_steps
+
+    def note(self, instance: InstanceState, step: Step) -> None:
+        """Note what a step that is about to begin computes."""
+        if step.share == 1.0 and not step.tune:
+            self._under_way.setdefault(instance.id, deque()).append((instance.pool, shape_of(instance, step)))
+
+    def hear(self, event: StepDone) -> None:
+        """Learn from a step that is over."""
+        noted = self._under_way.get(event.instance)
+        if not noted:
+            return
+        pool, shape = noted.popleft()
+        if event.num_runs > 1:  # the context grows with every run
+            grown = shape.num_decodes * (event.num_runs - 1) // 2
+            shape = shape._replace(context_tokens=shape.context_tokens + grown)
+        if event.step_s > 0:
+            self._fit(pool).learn(shape.features(), event.step_s / event.num_runs)
+
+    def take_back(self, instance: Id) -> None:
+        """Note that the latest step of an instance was refused."""
+        noted = self._under_way.get(instance)
+        if noted:
+            noted.pop()
+
+    def forget_steps(self, instance: Id) -> None:
+        """Note that what an instance was computing is lost."""
+        self._under_way.pop(instance, None)
+
+    def _fit(self, pool: str) -> _Fit:
+        fit = self._fits.get(pool)
+        if fit is None:
+            fit = self._fits[pool] = _Fit()
+        return fit
+
+
+def shape_of(instance: InstanceState, step: Step) -> Shape:
+    """Return what one run of a step computes."""
+    decodes = instance.decodes
+    if step.pieces is decodes.pieces:
+        return Shape(len(decodes), decodes.context_tokens)
+    num_decodes = context = tokens = 0
+    both = 0.0
+    for piece in step.pieces:
+        state = instance.running.get(piece.request) or instance.waiting.get(piece.request)
+        if state is None:
+            continue
+        if state.decoding:
+            num_decodes += 1
+            context += state.computed_tokens
+        else:
+            first, last = piece.layers or (0, instance.num_layers)
+            frac = (last - first) / instance.num_layers
+            tokens += round(piece.tokens * frac)
+            both += pairs(piece.tokens, _computed(instance, state)) * frac
+    return Shape(num_decodes, context, tokens, both)
+
+
+def _computed(instance: InstanceState, state: RequestState) -> int:
+    """Return how many tokens of a request are computed before the step, those that it will find in the cache too."""
+    if state.id in instance.running or not state.hashes:
+        return state.computed_tokens
+    kv = instance.kv
+    return len(kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size])) * kv.block_size
+
+
+class _Fit:
+    """Recursive least squares, `[6]` weights and their `[6, 6]` covariance, in units in which features are about 1."""
+
+    UNITS = np.array([1.0, 100.0, 100.0, 500.0, 5e4, 5e5])
+
+    def __init__(self) -> None:
+        self.num_steps = 0
+        self._scaled = np.array(PRIOR_S) * self.UNITS
+        # The prior is trusted relative to its own size, as if each number had been seen a few times.
+        self._covariance = np.diag((self._scaled / PRIOR_STEPS) ** 2)
+        self._most = np.diag(self._covariance)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.maximum(self._scaled / self.UNITS, 0.0)
+        return found
+
+    def predict(self, features: NDArray[np.float64]) -> Seconds:
+        return max(float(features @ self.weights), 1e-6)
+
+    def learn(self, features: NDArray[np.float64], took_s: Seconds) -> None:
+        """Move the weights towards one observation; all observations count by their relative error."""
+        x = features / self.UNITS
+        if self.num_steps < SETTLED:  # an engine may be far slower than the prior: first the whole is scaled
+            factor = took_s / max(float(x @ np.maximum(self._scaled, 0.0)), 1e-9)
+            if not 0.5 < factor < 2.0:
+                self._scaled = self._scaled * factor
+                self._covariance = self._covariance * factor**2
+                self._most = self._most * factor**2
+        x, noise = x / took_s, 0.02**2
+        gain = self._covariance @ x / (noise + float(x @ self._covariance @ x))
+        self._scaled = self._scaled + gain * (1.0 - float(x @ self._scaled))
+        covariance = self._covariance - np.outer(gain, x @ self._covariance)
+        covariance = (covariance + covariance.T) / 2
+        # What no step tells of any more is not to be forgotten for ever, or the next one would throw everything over.
+        self._covariance = covariance / FORGET if (np.diag(covariance) < self._most).all() else covariance
+        self.num_steps += 1

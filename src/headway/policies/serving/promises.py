@@ -1,0 +1,61 @@
+"""What one request is promised, as one record that seats can read at a glance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from headway.core.nouns import Seconds
+from headway.core.slo import SloClass
+from headway.policies.serving.nouns import Request
+
+
+class Promise(Struct, frozen=True, gc=False):
+    """Bounds that a request was promised, each in seconds and infinite where nothing was.
+
+    Parameters
+    ----------
+    ttft_s : float
+        On the time from arrival to the first token.
+    tpot_s : float
+        On the mean time per output token after the first.
+    e2e_s : float
+        On the time from arrival to the last token.
+    queue_s : float
+        On the time from arrival to the first step.
+    """
+
+    ttft_s: Seconds = math.inf
+    tpot_s: Seconds = math.inf
+    e2e_s: Seconds = math.inf
+    queue_s: Seconds = math.inf
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing was promised: best effort."""
+        return min(self.ttft_s, self.tpot_s, self.e2e_s, self.queue_s) == math.inf
+
+
+NO_PROMISE = Promise()
+"""Best effort."""
+
+
+def promise_of(slo_class: SloClass) -> Promise:
+    """Return the bounds of a class; the quantiles are for whoever counts."""
+    return Promise(**{slo.metric: slo.bound for slo in slo_class.slos if slo.metric in Promise.__struct_fields__})
+
+
+def promised(request: Request, promises: Mapping[str, Promise]) -> Promise:
+    """Return what a request is promised: its own bounds, and those of its class where it brought none."""
+    found = promises.get(request.slo_class, NO_PROMISE)
+    if request.ttft_s is None and request.tpot_s is None and request.deadline_s is None:
+        return found
+    until_s = math.inf if request.deadline_s is None else request.deadline_s - request.arrival_s
+    return Promise(
+        ttft_s=found.ttft_s if request.ttft_s is None else request.ttft_s,
+        tpot_s=found.tpot_s if request.tpot_s is None else request.tpot_s,
+        e2e_s=min(found.e2e_s, until_s),
+        queue_s=found.queue_s,
+    )

@@ -1,0 +1,72 @@
+"""The pace of steps, against worlds whose prices are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from headway.core.drivers import simulate
+from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.nouns import StepDone
+from headway.policies.serving.pace import Pace, Shape, pairs
+from headway.policies.serving.sarathi import SarathiServe
+from headway.policies.serving.stack import Stack
+from headway.policies.serving.state import InstanceState
+from headway.sim.serving.price import BatchShape, Chunk, LinearPrice
+from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.world import ServingWorld
+from policies.serving.making import OneInstance
+
+
+class Curious(SarathiServe):
+    """Asks for the pace, so that the stack learns it."""
+
+    def join(self, stack: Stack) -> None:
+        self.pace = stack.pace
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_it_learns_the_price_of_a_world(scale: float) -> None:
+    price = LinearPrice(
+        fixed_s=8e-3 * scale, prefill_token_s=1e-4 * scale, decode_s=5e-5 * scale, context_token_s=5e-8 * scale
+    )
+    instance = InstanceState("gpu", BlockPool(4096), num_layers=8, pool="gpu")
+    seat = Curious(token_budget=256)
+    requests = RandomRequests(rate_per_s=20.0 / scale, num_requests=200).draw(0)
+    simulate(ServingWorld(requests, [instance], price), Stack(batch=seat))
+    assert seat.pace.num_steps(instance) > 100
+    for decodes, context, tokens in [(8, 2000, 0), (8, 2000, 128), (4, 1000, 200)]:
+        chunks = (Chunk(tokens, 0),) if tokens else ()
+        true_s = price.step_s(BatchShape(decodes, context, chunks))
+        guess_s = seat.pace.step_s(instance, Shape(decodes, context, tokens, pairs(tokens, 0)))
+        assert guess_s == pytest.approx(true_s, rel=0.1)
+
+
+def test_before_anything_was_seen_a_larger_step_takes_longer() -> None:
+    pace, instance = Pace(), InstanceState("gpu", BlockPool(8), num_layers=2)
+    times_s = [pace.step_s(instance, Shape(n, 100 * n, 64 * n, pairs(64 * n, 0))) for n in (1, 2, 4, 8)]
+    assert times_s == sorted(times_s)
+    assert times_s[0] > 0
+
+
+def test_pools_have_their_own_pace() -> None:
+    requests = RandomRequests(rate_per_s=20.0, num_requests=100).draw(0)
+    instances = [InstanceState(name, BlockPool(4096), num_layers=8, pool=name) for name in ("slow", "fast")]
+    prices = {"slow": LinearPrice(fixed_s=0.1), "fast": LinearPrice(fixed_s=0.01)}
+    seat = Curious(token_budget=256)
+    simulate(ServingWorld(requests, instances, prices), Stack(batch=seat))
+    slow_s, fast_s = (seat.pace.step_s(instance, Shape(4, 400)) for instance in instances)
+    assert slow_s == pytest.approx(0.1, rel=0.1)
+    assert fast_s == pytest.approx(0.01, rel=0.1)
+
+
+def test_refused_and_lost_steps_teach_nothing() -> None:
+    one, pace = OneInstance(SarathiServe()), Pace()
+    one.arrive("a", prompt=4, most=50)
+    one.turn()
+    step = SarathiServe().form(one.instance, one.board.draft().on("gpu"), 0.0)
+    assert step is not None
+    for forget in (pace.take_back, pace.forget_steps):
+        pace.note(one.instance, step)
+        forget("gpu")
+        pace.hear(StepDone(at_s=0.0, instance="gpu", step_s=1.0, num_tokens=1))
+    assert pace.num_steps(one.instance) == 0
