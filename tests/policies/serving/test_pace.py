@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from headway.core.drivers import simulate
+from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import StepDone
+from headway.policies.serving.nouns import Step, StepDone
 from headway.policies.serving.pace import Pace, Shape, pairs
 from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving.price import BatchShape, Chunk, LinearPrice
 from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.world import ServingWorld
 from policies.serving.making import OneInstance
 
@@ -70,3 +73,28 @@ def test_refused_and_lost_steps_teach_nothing() -> None:
         forget("gpu")
         pace.hear(StepDone(at_s=0.0, instance="gpu", step_s=1.0, num_tokens=1))
     assert pace.num_steps(one.instance) == 0
+
+
+def test_what_drafting_costs_is_learnt_beside_what_checking_costs() -> None:
+    class Drafting(Curious):
+        """Drafts two tokens for every decode in every other step."""
+
+        def form(self, instance: InstanceState, draft: InstanceDraft, now_s: float) -> Step | None:
+            step = super().form(instance, draft, now_s)
+            self.turn = not getattr(self, "turn", False)
+            decoding = [state for state in instance.decodes if draft.extend(state, 3)]
+            if step is None or not self.turn or not decoding:
+                return step
+            return msgspec.structs.replace(step, speculate={state.id: 2 for state in decoding}, repeat=1)
+
+    price = LinearPrice(fixed_s=8e-3, decode_s=1e-4)
+    instance, seat = InstanceState("gpu", BlockPool(4096), num_layers=8, pool="gpu"), Drafting(token_budget=64)
+    requests = RandomRequests(rate_per_s=20.0, num_requests=300).draw(0)
+    speculation = Speculation(acceptance_frac=0.6, draft_s=2e-3)
+    simulate(ServingWorld(requests, [instance], price, speculation=speculation), Stack(batch=seat))
+    for decodes in (4, 12):
+        plain_s = price.step_s(BatchShape(decodes, 1000))
+        drafting_s = price.step_s(BatchShape(decodes, 1000, drafted_tokens=2 * decodes)) + 4e-3
+        assert seat.pace.step_s(instance, Shape(decodes, 1000)) == pytest.approx(plain_s, rel=0.1)
+        drafting = Shape(decodes, 1000, drafted_tokens=2 * decodes, draft_passes=2)
+        assert seat.pace.step_s(instance, drafting) == pytest.approx(drafting_s, rel=0.1)

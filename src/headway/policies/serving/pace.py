@@ -18,9 +18,9 @@ from headway.policies.serving.state import InstanceState, RequestState
 
 KNEES = (128, 512)
 """Tokens at which the slope of the time may change: below them steps wait for memory, above for arithmetic."""
-PRIOR_S = (5e-3, 2e-5, 2e-5, 4e-5, 2e-9, 2e-9)
-"""Seconds per step, per token, per token above each knee, per token of context, per pair of a prompt's tokens: an
-assumption of the order of a 7 B model on one large GPU. It is worth `PRIOR_STEPS` steps."""
+PRIOR_S = (5e-3, 2e-5, 2e-5, 4e-5, 2e-9, 2e-9, 1e-3)
+"""Seconds per step, per token, per token above each knee, per token of context, per pair of a prompt's tokens, per pass
+of a draft model: an assumption of the order of a 7 B model on one large GPU. It is worth `PRIOR_STEPS` steps."""
 PRIOR_STEPS = 0.1
 FORGET = 0.998
 """What a step's weight is multiplied by with each later one."""
@@ -41,18 +41,24 @@ class Shape(NamedTuple):
         Tokens of prompts, >= 0.
     prefill_pairs : float
         Pairs of tokens of prompts that attend to each other: over all chunks, tokens x (context + tokens / 2).
+    drafted_tokens : int
+        Tokens that are drafted for decodes and checked beside theirs, in total, >= 0.
+    draft_passes : int
+        The most that are drafted for one of them, >= 0.
     """
 
     num_decodes: int
     context_tokens: int
     prefill_tokens: int = 0
     prefill_pairs: float = 0.0
+    drafted_tokens: int = 0
+    draft_passes: int = 0
 
     def features(self) -> NDArray[np.float64]:
-        """Return what the time is taken to be linear in, `[6]`."""
-        tokens = self.num_decodes + self.prefill_tokens
+        """Return what the time is taken to be linear in, `[7]`."""
+        tokens = self.num_decodes + self.drafted_tokens + self.prefill_tokens
         above = [max(0, tokens - knee) for knee in KNEES]
-        return np.array([1.0, tokens, *above, self.context_tokens, self.prefill_pairs])
+        return np.array([1.0, tokens, *above, self.context_tokens, self.prefill_pairs, self.draft_passes])
 
 
 def pairs(tokens: int, context_tokens: int) -> float:
@@ -124,8 +130,10 @@ class Pace:
 def shape_of(instance: InstanceState, step: Step) -> Shape:
     """Return what one run of a step computes."""
     decodes = instance.decodes
+    drafts = step.speculate.values()
+    drafted, passes = (sum(drafts), max(drafts)) if drafts else (0, 0)
     if step.pieces is decodes.pieces:
-        return Shape(len(decodes), decodes.context_tokens)
+        return Shape(len(decodes), decodes.context_tokens, drafted_tokens=drafted, draft_passes=passes)
     num_decodes = context = tokens = 0
     both = 0.0
     for piece in step.pieces:
@@ -140,7 +148,7 @@ def shape_of(instance: InstanceState, step: Step) -> Shape:
             frac = (last - first) / instance.num_layers
             tokens += round(piece.tokens * frac)
             both += pairs(piece.tokens, _computed(instance, state)) * frac
-    return Shape(num_decodes, context, tokens, both)
+    return Shape(num_decodes, context, tokens, both, drafted, passes)
 
 
 def _computed(instance: InstanceState, state: RequestState) -> int:
@@ -152,9 +160,9 @@ def _computed(instance: InstanceState, state: RequestState) -> int:
 
 
 class _Fit:
-    """Recursive least squares, `[6]` weights and their `[6, 6]` covariance, in units in which features are about 1."""
+    """Recursive least squares, `[7]` weights and their `[7, 7]` covariance, in units in which features are about 1."""
 
-    UNITS = np.array([1.0, 100.0, 100.0, 500.0, 5e4, 5e5])
+    UNITS = np.array([1.0, 100.0, 100.0, 500.0, 5e4, 5e5, 1.0])
 
     def __init__(self) -> None:
         self.num_steps = 0
