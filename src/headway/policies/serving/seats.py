@@ -11,7 +11,7 @@ Whatever its seat, a mechanism may also have three more methods, which the stack
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -21,10 +21,8 @@ from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.serving.copies import KvCopy
 from headway.policies.serving.draft import InstanceDraft, ServingDraft
 from headway.policies.serving.nouns import Step
+from headway.policies.serving.pace import Pace
 from headway.policies.serving.state import InstanceState, RequestState
-
-if TYPE_CHECKING:
-    from headway.policies.serving.stack import Stack
 
 
 class ServingView(Protocol):
@@ -138,10 +136,20 @@ class Steer(Seat, Protocol):
         """Answer an event with actions that come before those of the other seats. It is asked about every event."""
 
 
+class Neighbours(Protocol):
+    """What a seat finds around it: a `Stack`, whose other seats have their names."""
+
+    predict: Predict
+
+    @property
+    def pace(self) -> Pace:
+        """How long steps take, as learnt in this run; it learns from the moment when a seat has asked for it."""
+
+
 class Joins(Protocol):
     """A seat that wants to know its neighbours."""
 
-    def join(self, stack: Stack) -> None:
+    def join(self, stack: Neighbours) -> None:
         """Look around in the stack, for the predictor or the pace. Called before every `reset`."""
 
 
