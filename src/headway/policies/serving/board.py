@@ -17,6 +17,7 @@ from headway.policies.serving.draft import ServingDraft
 from headway.policies.serving.memory import give_more, num_swapped_blocks, remember, take_memory
 from headway.policies.serving.nouns import Copy, Piece, Pin, Request, RequestFinished, Step, Uncopy, Unpin
 from headway.policies.serving.pins import Ended, pin
+from headway.policies.serving.pools import PoolState, pools_of
 from headway.policies.serving.promises import promise_of, promised
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.survey import Growth, Survey, survey
@@ -50,6 +51,7 @@ class ServingBoard:
         self._resources = {instance.id: resource_of(instance) for instance in instances}
         self.instances: Mapping[Id, InstanceState] = MappingProxyType(self._up)
         self.resources: Mapping[Id, Resource] = MappingProxyType(self._resources)
+        self.pools: Mapping[str, PoolState] = pools_of(instances)
         self._unrouted: dict[Id, RequestState] = {}
         self._requests: dict[Id, RequestState] = {}
         self._under_way: dict[Id, list[Survey]] = {instance.id: [] for instance in instances}
@@ -224,6 +226,8 @@ class ServingBoard:
         instance = self._up.get(action.to)
         if instance is None:
             return f"there is no instance {action.to!r}"
+        if instance.draining:
+            return f"{action.to} takes no more requests"
         state = self._unrouted.pop(action.what, None)
         if state is None:
             return self._migrate(action, instance)

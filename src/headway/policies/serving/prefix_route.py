@@ -6,6 +6,7 @@ import numpy as np
 
 from headway.core.errors import ConfigError
 from headway.core.nouns import Id
+from headway.policies.serving.pools import takers
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.state import InstanceState, RequestState
 
@@ -74,8 +75,7 @@ class PrefixRoute:
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the longest match of those within bounds, or else the least loaded one."""
-        able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
-        ranked = sorted(able or view.instances.values(), key=_num_requests)
+        ranked = sorted(takers(state, view.instances.values()), key=_num_requests)
         least, fewest = ranked[0], ranked[0].num_requests
         most = max(fewest + self.max_more, self.max_times * fewest)
         # The last token must always be computed, so its block need not be found.

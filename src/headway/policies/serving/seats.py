@@ -22,6 +22,7 @@ from headway.policies.serving.copies import KvCopy
 from headway.policies.serving.draft import InstanceDraft, ServingDraft
 from headway.policies.serving.nouns import Step
 from headway.policies.serving.pace import Pace
+from headway.policies.serving.pools import PoolState
 from headway.policies.serving.state import InstanceState, RequestState
 
 
@@ -39,6 +40,10 @@ class ServingView(Protocol):
     @property
     def instances(self) -> Mapping[Id, InstanceState]:
         """The replicas that serve, with their requests and memory."""
+
+    @property
+    def pools(self) -> Mapping[str, PoolState]:
+        """How many instances of each pool serve, come up and leave."""
 
     @property
     def unrouted(self) -> Mapping[Id, RequestState]:
@@ -78,7 +83,10 @@ class Route(Seat, Protocol):
     """Decides which instance serves a request."""
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
-        """Return the id of an instance. Called when it has been admitted."""
+        """Return the id of an instance that does not drain. Called when it has been admitted.
+
+        A seat that also steers may return an empty name: it holds the request back, and moves or rejects it later.
+        """
 
 
 class Batch(Seat, Protocol):

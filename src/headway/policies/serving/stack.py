@@ -14,6 +14,7 @@ from headway.policies.serving.draft import InstanceDraft, ServingDraft
 from headway.policies.serving.lengths import MostTokens
 from headway.policies.serving.nouns import RequestArrived, Step, StepDone
 from headway.policies.serving.pace import Pace
+from headway.policies.serving.pools import takers
 from headway.policies.serving.seats import Admit, Batch, Evict, Order, Predict, Route, Seat, ServingView, Steer
 from headway.policies.serving.state import InstanceState, RequestState
 
@@ -47,8 +48,7 @@ class LeastLoaded:
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the fewest waiting and running requests, of those that could hold this one."""
-        able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
-        return min(able or view.instances.values(), key=lambda instance: instance.num_requests).id
+        return min(takers(state, view.instances.values()), key=lambda instance: instance.num_requests).id
 
 
 class Stack:
@@ -174,18 +174,20 @@ class Stack:
         """Take in who has waited longest to be routed; whoever comes after must see where this one went."""
         waiting = iter(view.unrouted.values())
         state = next(waiting, None)
-        if state is not None and view.instances:
+        if state is not None and _takes_some(view):
             yield from self._take_in(state, view)
             if next(waiting, None) is not None:
                 yield Wake(view.now_s, RETRY)
 
     def _take_in(self, state: RequestState, view: ServingView) -> list[Action]:
-        if not view.instances:
-            return []  # they are all down; it is taken in when one comes back
+        if not _takes_some(view):
+            return []  # they are all down or about to be; it is taken in when one comes back
         refusal = self.admit.refusal(state, view)
         if refusal:
             return [Reject(state.id, refusal)]
         instance = self.route.pick(state, view)
+        if not instance:
+            return []  # whoever holds it back moves it later
         if view.instances[instance].busy:
             return [Move(state.id, instance)]
         # Its step is formed once the move is visible, and with all that arrives at the same instant.
@@ -218,3 +220,7 @@ class Stack:
         if step is not None and self._pace is not None:
             self._pace.note(instance, step)
         return step
+
+
+def _takes_some(view: ServingView) -> bool:
+    return any(not instance.draining for instance in view.instances.values())

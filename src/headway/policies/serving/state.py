@@ -191,10 +191,12 @@ class InstanceState:
         Those that no step can take now: in a stage of a pipeline, or on their way here from another instance.
     busy : bool
         Whether no step can begin now.
+    draining : bool
+        Whether it takes no more requests, and leaves when it has finished those it has.
     """
 
     __slots__ = (
-        "busy", "decodes", "flying", "host_blocks", "id", "kv", "max_running", "num_layers", "num_stages",
+        "busy", "decodes", "draining", "flying", "host_blocks", "id", "kv", "max_running", "num_layers", "num_stages",
         "pool", "prefills", "running", "waiting",
     )  # fmt: skip
 
@@ -222,6 +224,7 @@ class InstanceState:
         self.prefills: dict[Id, RequestState] = {}
         self.flying: dict[Id, RequestState] = {}
         self.busy = False
+        self.draining = False
 
     @property
     def num_running(self) -> int:

@@ -57,23 +57,23 @@ class EnergyMeter:
             found[2] += took_s * tokens
             found[3] += took_s * sum([chunk.tokens * chunk.context_tokens for chunk in chunks])
 
-    def joules(self, duration_s: Seconds) -> float:
-        """Return the energy of all instances over a run of this length, idle time included."""
+    def joules(self, on_s: Mapping[Id, Seconds]) -> float:
+        """Return the energy of all instances, each of which was in use for so long; idle time is included."""
         total, busy_s = 0.0, dict.fromkeys(self._power, 0.0)
         for instance, shape, took_s in self._shapes():
             busy_s[instance] += took_s
             total += took_s * self._power[instance].watts(shape)
-        idle = (power.idle_watts * max(0.0, duration_s - busy_s[name]) for name, power in self._power.items())
+        idle = (power.idle_watts * max(0.0, on_s[name] - busy_s[name]) for name, power in self._power.items())
         return total + sum(idle)
 
-    def used(self, duration_s: Seconds) -> tuple[float, float]:
-        """Return the shares of all peak arithmetic and memory bandwidth that a run of this length made use of."""
+    def used(self, on_s: Mapping[Id, Seconds]) -> tuple[float, float]:
+        """Return the shares of peak arithmetic and memory bandwidth that were made use of while instances were in use."""
         arithmetic = bandwidth = 0.0
         for instance, shape, took_s in self._shapes():
             of_arithmetic, of_bandwidth = self._power[instance].utilisation(shape)
             arithmetic += took_s * of_arithmetic
             bandwidth += took_s * of_bandwidth
-        whole_s = duration_s * len(self._power)
+        whole_s = sum(on_s[name] for name in self._power)
         return (arithmetic / whole_s, bandwidth / whole_s) if whole_s > 0 else (0.0, 0.0)
 
     def _shapes(self) -> Iterator[tuple[Id, BatchShape, Seconds]]:

@@ -64,7 +64,11 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accelerator : str
         Of the hardware table.
     instances : int
-        How many, 1 to 100,000.
+        How many, 1 to 100,000; of a pool with `max_instances`, how many are up at the start, and none is allowed.
+    max_instances : int or None
+        How many a policy can have in use at once, >= `instances`; not more than at the start by default.
+    startup_s : float or None
+        From asked for to serving, in seconds, >= 0; what loading the weights takes by default.
     tensor_parallel, pipeline_parallel : int
         Accelerators per stage, and stages, >= 1.
     kv_blocks : int or None
@@ -92,6 +96,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pool: str = "main"
     accelerator: str = "a100-80gb-sxm"
     instances: int = 1
+    max_instances: int | None = None
+    startup_s: Seconds | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     kv_blocks: int | None = None
@@ -106,16 +112,31 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     usd_per_h: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("instances", "block_size", "kv_blocks", "max_running"):
+        self._check_numbers()
+        for name in ("block_size", "kv_blocks", "max_running"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"fleet {self.pool}: {name} must be >= 1, got {value}. Mend [[fleet]].")
-        if self.instances > MAX_INSTANCES:
-            most = f"instances must be <= {MAX_INSTANCES}"
-            raise ConfigError(f"fleet {self.pool}: {most}, got {self.instances}. Mend [[fleet]].")
-        for name, amount in (("host_blocks", self.host_blocks), ("usd_per_h", self.usd_per_h)):
+        for name in ("host_blocks", "usd_per_h", "startup_s"):
+            amount = getattr(self, name)
             if amount is not None and not 0 <= amount < math.inf:
                 raise ConfigError(f"fleet {self.pool}: {name} must be >= 0, got {amount}. Mend [[fleet]].")
+
+    @property
+    def most(self) -> int:
+        """How many can be in use at once."""
+        return self.instances if self.max_instances is None else self.max_instances
+
+    def _check_numbers(self) -> None:
+        least = 1 if self.max_instances is None else 0
+        if self.instances < least:
+            raise ConfigError(f"fleet {self.pool}: instances must be >= {least}, got {self.instances}. Mend [[fleet]].")
+        if self.most < max(1, self.instances):
+            must = f"max_instances must be >= {max(1, self.instances)}"
+            raise ConfigError(f"fleet {self.pool}: {must}, got {self.max_instances}. Mend [[fleet]].")
+        if self.most > MAX_INSTANCES:
+            most = f"instances must be <= {MAX_INSTANCES}"
+            raise ConfigError(f"fleet {self.pool}: {most}, got {self.most}. Mend [[fleet]].")
 
 
 class SloSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import numpy as np
 from headway.core.drivers import simulate
 from headway.core.errors import ConfigError
 from headway.core.events import Event, Failed
-from headway.core.nouns import Id
+from headway.core.nouns import Id, Seconds
 from headway.core.policy import Policy
 from headway.core.report import Report
 from headway.core.scenario import OnProgress, Outcome
@@ -50,11 +50,23 @@ class Place:
     id: Id
     spec: FleetSpec
     replica: Replica
+    is_spare: bool = False
+    """Whether it is not up at the start."""
 
     @property
     def num_blocks(self) -> int:
         """Size of its KV memory in blocks."""
         return self.spec.kv_blocks or max(1, self.replica.num_kv_tokens // self.spec.block_size)
+
+    @property
+    def usd_per_h(self) -> float:
+        """What it costs while it is in use."""
+        return self.replica.usd_per_h if self.spec.usd_per_h is None else self.spec.usd_per_h
+
+    @property
+    def startup_s(self) -> Seconds:
+        """How long it takes to come up."""
+        return self.replica.load_s if self.spec.startup_s is None else self.spec.startup_s
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -127,15 +139,15 @@ class ServingScenario:
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
-        """The instances, with what each costs."""
+        """The instances, those that are not up at the start included, with what each costs."""
         if not self.fleet:
             raise ConfigError("fleet: must have at least one pool, got none. Add a [[fleet]] table.")
         found = []
         for spec in self.fleet:
             made = self._replica(spec)
-            name = spec.pool if spec.instances == 1 and len(self.fleet) == 1 else ""
-            ids = [name] if name else [f"{spec.pool}-{number}" for number in range(spec.instances)]
-            found += [Place(id_, spec, made) for id_ in ids]
+            name = spec.pool if spec.most == 1 and len(self.fleet) == 1 else ""
+            ids = [name] if name else [f"{spec.pool}-{number}" for number in range(spec.most)]
+            found += [Place(id_, spec, made, number >= spec.instances) for number, id_ in enumerate(ids)]
         if len({place.id for place in found}) != len(found):
             raise ConfigError("fleet: pools must have different names. Give each [[fleet]] its own `pool`.")
         return tuple(found)
@@ -231,7 +243,7 @@ class _Playing:
         self.log = RequestLog()
         self.world = ServingWorld(
             TableRequests(table, first.spec.block_size, scenario.model.max_tokens),
-            states,
+            [state for state, place in zip(states, places, strict=True) if not place.is_spare],
             {place.id: place.replica.price for place in places},
             gaps=self.gaps,
             meter=self.meter,
@@ -241,6 +253,8 @@ class _Playing:
                 host_bytes_per_s=min(place.replica.host_bytes_per_s for place in places),
             ),
             outages=_outages(scenario, table, seed),
+            spares=[state for state, place in zip(states, places, strict=True) if place.is_spare],
+            startup_s={place.spec.pool: place.startup_s for place in places},
             speculation=_speculation(scenario.model, seed),
             promises=scenario.classes,
         )
@@ -253,7 +267,6 @@ class _Playing:
         missed = log.class_of(self.table, np.concatenate([self.log.rejected(), self._left(works)]))
         numbers = {**self._counts(works), **log.percentiles(works), **self._gap_numbers()}
         numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
-        numbers["num_accelerators"] = float(sum(place.replica.num_accelerators for place in scenario.places))
         report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
         return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
 
@@ -286,7 +299,7 @@ class _Playing:
         return {"mean_itl_s": gaps.mean, **found, "max_itl_s": gaps.max if gaps.count else np.nan}
 
     def _speeds(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
-        busy_s, places = self.world.busy_s, self.scenario.places
+        on_s = self._on_s(duration_s)
         pools = [state.kv for state in self._states]  # those that are away at the end, too
         queried = sum(pool.num_queried_tokens for pool in pools)
         samples = self.sampler.samples()["kv_used_frac"]
@@ -295,19 +308,23 @@ class _Playing:
             "goodput_per_s": _per(int(works["good"].sum()), duration_s),
             "prompt_tokens_per_s": _per(int(works["prompt_tokens"].sum()), duration_s),
             "output_tokens_per_s": _per(int(works["output_tokens"].sum()), duration_s),
-            "busy_frac": _per(sum(busy_s.values()), duration_s * len(places)),
+            "busy_frac": _per(sum(self.world.busy_s.values()), sum(on_s.values())),
             "kv_used_frac": float(samples.mean()) if len(samples) else 0.0,
             "prefix_hit_frac": _per(sum(pool.num_hit_tokens for pool in pools), queried),
         }
 
     def _costs(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
-        places = self.scenario.places
-        usd_per_h = sum(p.replica.usd_per_h if p.spec.usd_per_h is None else p.spec.usd_per_h for p in places)
+        places, on_s = self.scenario.places, self._on_s(duration_s)
+        # Of those that are in use all the time it is exactly 1; in a run that takes no time it is the start that counts.
+        on_frac = {p.id: on_s[p.id] / duration_s if duration_s else float(not p.is_spare) for p in places}
+        usd_per_h = sum(place.usd_per_h * on_frac[place.id] for place in places if on_frac[place.id])
         usd, tokens = usd_per_h * duration_s / 3600, int(works["output_tokens"].sum())
         has_power = all(place.replica.power is not None for place in places)
-        joules = self.meter.joules(duration_s) if has_power else np.nan
-        arithmetic, bandwidth = self.meter.used(duration_s) if has_power else (np.nan, np.nan)
+        joules = self.meter.joules(on_s) if has_power else np.nan
+        arithmetic, bandwidth = self.meter.used(on_s) if has_power else (np.nan, np.nan)
         return {
+            "num_accelerators": sum(place.replica.num_accelerators * on_frac[place.id] for place in places),
+            "instance_h": sum(on_s.values()) / 3600,
             "arithmetic_used_frac": arithmetic,
             "bandwidth_used_frac": bandwidth,
             "energy_j": joules,
@@ -318,6 +335,12 @@ class _Playing:
             "cost_usd_per_h": usd_per_h,
             "cost_usd_per_mtok": _per(usd * 1e6, tokens),
         }
+
+
+    def _on_s(self, duration_s: Seconds) -> dict[Id, Seconds]:
+        """Return for how long each instance was in use."""
+        fleet = self.world.fleet
+        return {place.id: fleet.on_s(place.id, duration_s) for place in self.scenario.places}
 
 
 class _Telling:

@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+<<<<<<< HEAD
 from msgspec import structs
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
 from headway.core.events import Changed, Event, Failed, Woke
+=======
+from headway.core.actions import Action, Move, Preempt, Reject, Set, Start, Wake
+from headway.core.events import Event, Failed, Woke
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
 from headway.core.nouns import Id, Seconds, Slo
 from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
@@ -22,7 +27,11 @@ from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Copy, Pin, RequestArrived, Step, Uncopy, Unpin
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.agenda import NEWS, WAKE, Agenda
+<<<<<<< HEAD
 from headway.sim.serving.copying import Copying
+=======
+from headway.sim.serving.fleet import Fleet
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.links import Links
 from headway.sim.serving.machine import Machine, Meter
@@ -32,7 +41,11 @@ from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
+<<<<<<< HEAD
 ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap"})
+=======
+ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "swap", "scale"})
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
@@ -62,6 +75,10 @@ class ServingWorld:
         How fast memory moves between instances and to the host; at once by default.
     outages : sequence of Outage
         When instances fail, and for how long.
+    spares : sequence of InstanceState
+        Instances that are not up; ``Set("num_instances", n, of=pool)`` brings them up, and others down.
+    startup_s : mapping of str to float
+        How long an instance of a pool takes to come up, in seconds, >= 0; 0 by default.
     can : frozenset of str
         What the world is able to do, of `ABILITIES`.
     speculation : Speculation or None
@@ -85,6 +102,8 @@ class ServingWorld:
         meter: Meter | None = None,
         links: Links | None = None,
         outages: Sequence[Outage] = (),
+        spares: Sequence[InstanceState] = (),
+        startup_s: Mapping[str, Seconds] | None = None,
         can: frozenset[str] = ABILITIES,
         speculation: Speculation | None = None,
         promises: Sequence[SloClass] = (),
@@ -111,17 +130,16 @@ class ServingWorld:
                 meter,
                 speculation,
             )
-            for i in instances
+            for i in [*instances, *spares]
         }
         self._all_machines = list(self._machines.values())
         self._at_once = True  # whether what happens now comes before the ends of steps at this instant
         self._wakes: set[tuple[Seconds, str]] = set()
         self._num_idle_wakes = 0
         self._idle_s: Seconds = -1.0  # when so many had come in a row for the last time
-        self._num_outages = len(outages)  # which are not over; nobody waits for them
+        self.fleet = Fleet(self.view, spares, self._agenda, self._stop, startup_s)
+        self.fleet.expect_failures(outages)
         self._events = self._play()
-        for outage in outages:
-            self._agenda.add(outage.at_s, NEWS, partial(self._break_down, outage))
 
     @property
     def num_left(self) -> int:
@@ -151,12 +169,18 @@ class ServingWorld:
             return None
         if isinstance(action, Start | Preempt):
             return self._start_or_preempt(action)
+<<<<<<< HEAD
         if isinstance(action, Copy | Uncopy):
             return self._copy(action)
+=======
+        if isinstance(action, Set) and "scale" in self.view.can:
+            return self.fleet.set(action)
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
         why = self.view.apply(action)
         if why is None and isinstance(action, Pin | Unpin):
             self._look_again(action)
         if why is None and isinstance(action, Reject):
+            self.fleet.look()
             self._agenda.add(self.view.now_s, NEWS, partial(self._fail, action))
         return why
 
@@ -173,9 +197,14 @@ class ServingWorld:
     def finish(self, state: RequestState) -> Event:
         """End a request, and send those that waited for its end."""
         now_s = self.view.now_s
+<<<<<<< HEAD
         true = self._truth.pop(state.id)
         event = self.view.finish(state.id, true.reason, now_s, true.tool)
         self._copying.tidy_up()
+=======
+        event = self.view.finish(state.id, self._truth.pop(state.id).reason, now_s)
+        self.fleet.look()
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
         self.num_ended += 1
         for follower in self._source.after(state.id, now_s):
             self._agenda.add(follower.request.arrival_s, NEWS, partial(self._follow, follower))
@@ -204,7 +233,7 @@ class ServingWorld:
 
     def _is_to_come(self) -> bool:
         """Whether something is certain to come that is about a request."""
-        return self._next is not None or self._agenda.num_pending > self._num_outages
+        return self._next is not None or self._agenda.num_pending > self.fleet.num_later
 
     def _is_stuck(self) -> bool:
         """Whether only wake-ups are left, or time stands still between them."""
@@ -244,6 +273,7 @@ class ServingWorld:
         self._wakes.remove((at_s, tag))
         yield Woke(at_s=at_s, tag=tag)
 
+<<<<<<< HEAD
     def _break_down(self, outage: Outage) -> Iterator[Event]:
         instance = self.view.instances.get(outage.instance)
         if instance is None:  # it is away already
@@ -258,6 +288,10 @@ class ServingWorld:
     def _recover(self, instance: InstanceState) -> Iterator[Event]:
         self._num_outages -= 1
         yield Changed(at_s=self.view.now_s, resource=self.view.recover(instance), up=True)
+=======
+    def _stop(self, instance: Id) -> None:
+        self._machines[instance].stop()
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
@@ -286,7 +320,12 @@ class ServingWorld:
         if ran:
             self._copying.tidy_up()
             machine.plan_anew()
+<<<<<<< HEAD
             took_s = self._links.between_s(missing)
+=======
+            self.fleet.look()
+            took_s = self._links.between_s(state.computed_tokens)
+>>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
             self._agenda.add(self.view.now_s + took_s, NEWS, partial(machine.land, state, took_s))
         else:
             self._cut(action.to)
