@@ -30,6 +30,7 @@ SHARED = {
     "nouns",
     "pace",
     "pins",
+    "pools",
     "promises",
     "recompute",
     "seats",

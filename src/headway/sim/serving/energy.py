@@ -67,7 +67,7 @@ class EnergyMeter:
         return total + sum(idle)
 
     def used(self, on_s: Mapping[Id, Seconds]) -> tuple[float, float]:
-        """Return the shares of peak arithmetic and memory bandwidth that were made use of while instances were in use."""
+        """Return the shares of peak arithmetic and memory bandwidth that were made use of while they were in use."""
         arithmetic = bandwidth = 0.0
         for instance, shape, took_s in self._shapes():
             of_arithmetic, of_bandwidth = self._power[instance].utilisation(shape)

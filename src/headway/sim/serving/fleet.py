@@ -23,8 +23,8 @@ class Fleet:
     """Brings instances into use and out of it, as somebody asks and as they fail.
 
     Of those that are too many, those that are not up yet are called off; then those with the fewest requests drain, the
-    youngest first. One that drains takes no requests, finishes those it has, and leaves; when more are wanted before, it
-    goes on at once. Any other has to start.
+    youngest first. One that drains takes no requests, finishes those it has, and leaves; when more are wanted before,
+    it goes on at once. Any other has to start.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Fleet:
         Those that are not.
     agenda : Agenda
         Where starts and repairs are noted.
-    stop : callable of str
-        Called with an instance that is taken away, to end what runs on it.
+    taken_away : callable of str
+        Called with an instance that has been taken away, to end what runs on it.
     startup_s : mapping of str to float
         From asked for to serving, in seconds, >= 0, by pool; 0 where it is missing.
 
@@ -50,13 +50,13 @@ class Fleet:
         board: ServingBoard,
         spares: Sequence[InstanceState],
         agenda: Agenda,
-        stop: Callable[[Id], None],
+        taken_away: Callable[[Id], None],
         startup_s: Mapping[str, Seconds] | None = None,
     ) -> None:
         self.num_later = 0
         self._board = board
         self._agenda = agenda
-        self._stop = stop
+        self._taken_away = taken_away
         self._startup_s = startup_s or {}
         self._all = {instance.id: instance for instance in [*board.instances.values(), *spares]}
         self._off = {instance.id: -float("inf") for instance in spares}  # since when
@@ -114,7 +114,7 @@ class Fleet:
             self._agenda.call_off(self._coming.pop(name))
             self.num_later -= 1
             self._off[name] = self._board.now_s
-        up = [i for i in reversed(self._board.instances.values()) if i.pool == pool and not i.draining]
+        up = [i for i in reversed(list(self._board.instances.values())) if i.pool == pool and not i.draining]
         for instance in sorted(up, key=_num_requests)[: num - len(coming)]:
             instance.draining = True
             self._draining[instance.id] = instance
@@ -140,8 +140,8 @@ class Fleet:
         yield self._take_away(instance)
 
     def _take_away(self, instance: InstanceState) -> Event:
-        self._stop(instance.id)
         resource = self._board.fail(instance.id)
+        self._taken_away(instance.id)
         if self._draining.pop(instance.id, None) is not None:
             instance.draining = False
             self._off[instance.id] = self._board.now_s

@@ -262,7 +262,7 @@ class _Playing:
 
     def outcome(self, report: Report) -> Outcome:
         """Sum up."""
-        scenario, classes = self.scenario, self.scenario.classes
+        classes = self.scenario.classes
         works = self.log.works(self.table, classes)
         missed = log.class_of(self.table, np.concatenate([self.log.rejected(), self._left(works)]))
         numbers = {**self._counts(works), **log.percentiles(works), **self._gap_numbers()}
@@ -315,7 +315,7 @@ class _Playing:
 
     def _costs(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
         places, on_s = self.scenario.places, self._on_s(duration_s)
-        # Of those that are in use all the time it is exactly 1; in a run that takes no time it is the start that counts.
+        # Of those in use all the time it is exactly 1; in a run that takes no time it is the start that counts.
         on_frac = {p.id: on_s[p.id] / duration_s if duration_s else float(not p.is_spare) for p in places}
         usd_per_h = sum(place.usd_per_h * on_frac[place.id] for place in places if on_frac[place.id])
         usd, tokens = usd_per_h * duration_s / 3600, int(works["output_tokens"].sum())
@@ -335,7 +335,6 @@ class _Playing:
             "cost_usd_per_h": usd_per_h,
             "cost_usd_per_mtok": _per(usd * 1e6, tokens),
         }
-
 
     def _on_s(self, duration_s: Seconds) -> dict[Id, Seconds]:
         """Return for how long each instance was in use."""

@@ -10,15 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-<<<<<<< HEAD
 from msgspec import structs
 
-from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
-from headway.core.events import Changed, Event, Failed, Woke
-=======
 from headway.core.actions import Action, Move, Preempt, Reject, Set, Start, Wake
 from headway.core.events import Event, Failed, Woke
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
 from headway.core.nouns import Id, Seconds, Slo
 from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
@@ -27,11 +22,8 @@ from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Copy, Pin, RequestArrived, Step, Uncopy, Unpin
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.agenda import NEWS, WAKE, Agenda
-<<<<<<< HEAD
 from headway.sim.serving.copying import Copying
-=======
 from headway.sim.serving.fleet import Fleet
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.links import Links
 from headway.sim.serving.machine import Machine, Meter
@@ -41,11 +33,7 @@ from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
-<<<<<<< HEAD
-ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap"})
-=======
-ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "swap", "scale"})
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
+ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "scale"})
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
@@ -137,7 +125,7 @@ class ServingWorld:
         self._wakes: set[tuple[Seconds, str]] = set()
         self._num_idle_wakes = 0
         self._idle_s: Seconds = -1.0  # when so many had come in a row for the last time
-        self.fleet = Fleet(self.view, spares, self._agenda, self._stop, startup_s)
+        self.fleet = Fleet(self.view, spares, self._agenda, self._taken_away, startup_s)
         self.fleet.expect_failures(outages)
         self._events = self._play()
 
@@ -169,13 +157,10 @@ class ServingWorld:
             return None
         if isinstance(action, Start | Preempt):
             return self._start_or_preempt(action)
-<<<<<<< HEAD
         if isinstance(action, Copy | Uncopy):
             return self._copy(action)
-=======
         if isinstance(action, Set) and "scale" in self.view.can:
             return self.fleet.set(action)
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
         why = self.view.apply(action)
         if why is None and isinstance(action, Pin | Unpin):
             self._look_again(action)
@@ -197,14 +182,10 @@ class ServingWorld:
     def finish(self, state: RequestState) -> Event:
         """End a request, and send those that waited for its end."""
         now_s = self.view.now_s
-<<<<<<< HEAD
         true = self._truth.pop(state.id)
         event = self.view.finish(state.id, true.reason, now_s, true.tool)
         self._copying.tidy_up()
-=======
-        event = self.view.finish(state.id, self._truth.pop(state.id).reason, now_s)
         self.fleet.look()
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
         self.num_ended += 1
         for follower in self._source.after(state.id, now_s):
             self._agenda.add(follower.request.arrival_s, NEWS, partial(self._follow, follower))
@@ -273,25 +254,9 @@ class ServingWorld:
         self._wakes.remove((at_s, tag))
         yield Woke(at_s=at_s, tag=tag)
 
-<<<<<<< HEAD
-    def _break_down(self, outage: Outage) -> Iterator[Event]:
-        instance = self.view.instances.get(outage.instance)
-        if instance is None:  # it is away already
-            self._num_outages -= 1
-            return
-        self._machines[outage.instance].stop()
-        resource = self.view.fail(outage.instance)
-        self._copying.tidy_up()
-        self._agenda.add(self.view.now_s + outage.lasts_s, NEWS, partial(self._recover, instance))
-        yield Changed(at_s=self.view.now_s, resource=resource, up=False)
-
-    def _recover(self, instance: InstanceState) -> Iterator[Event]:
-        self._num_outages -= 1
-        yield Changed(at_s=self.view.now_s, resource=self.view.recover(instance), up=True)
-=======
-    def _stop(self, instance: Id) -> None:
+    def _taken_away(self, instance: Id) -> None:
         self._machines[instance].stop()
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
+        self._copying.tidy_up()
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
@@ -320,12 +285,8 @@ class ServingWorld:
         if ran:
             self._copying.tidy_up()
             machine.plan_anew()
-<<<<<<< HEAD
-            took_s = self._links.between_s(missing)
-=======
             self.fleet.look()
-            took_s = self._links.between_s(state.computed_tokens)
->>>>>>> 9408e07 (Instances of a pool come up and drain as a policy asks)
+            took_s = self._links.between_s(missing)
             self._agenda.add(self.view.now_s + took_s, NEWS, partial(machine.land, state, took_s))
         else:
             self._cut(action.to)
