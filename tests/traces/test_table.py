@@ -35,6 +35,8 @@ def test_chains_lead_back_to_where_they_began() -> None:
         ({"output_tokens": np.ones(2, np.int64)}, r"output_tokens must have one value per request \(3\), got 2"),
         ({"after": np.array([-1, 1, 0])}, "after must be an earlier row"),
         ({"gap_s": np.array([0.0, -1.0, 0.0])}, "gap_s must be finite"),
+        ({"joins": np.array([0, 2, 0])}, "joins must be 0 or 1"),
+        ({"due_s": np.array([1.0, 0.0, np.nan])}, "due_s must be > 0"),
         ({"labels": {"tenant": Labels.of(["a"])}}, "tenant must have one value"),
     ],
 )

@@ -30,6 +30,7 @@ def tables(draw: st.DrawFn) -> RequestTable:
     chains = draw(st.lists(st.lists(st.integers(-(2**62), 2**62), max_size=4), min_size=num, max_size=num))
     has_chains = draw(st.booleans())
     after = np.array([draw(st.integers(-1, row - 1)) for row in range(num)])
+    is_due = st.one_of(st.floats(1e-3, 1e6), st.just(float("nan")))
     is_known = st.one_of(SECONDS, st.just(float("nan")))
     return RequestTable(
         np.sort(column(SECONDS)),
@@ -39,15 +40,17 @@ def tables(draw: st.DrawFn) -> RequestTable:
         prefixes=Prefixes.of(draw(st.integers(1, 512)), chains) if has_chains else None,
         after=after if has_chains else None,
         gap_s=column(SECONDS) if has_chains else None,
+        joins=column(st.integers(0, 1)) if has_chains else None,
+        due_s=np.append(1.0, column(is_due)[1:]) if draw(st.booleans()) else None,  # a column of nothing is not written
         measured={"ttft_s": column(is_known)} if draw(st.booleans()) else {},
     )
 
 
 def assert_same(read: RequestTable, wrote: RequestTable, *, with_prefixes: bool = True) -> None:
-    for name in ("arrival_s", "prompt_tokens", "output_tokens", "after", "gap_s"):
+    for name in ("arrival_s", "prompt_tokens", "output_tokens", "after", "gap_s", "joins", "due_s"):
         a, b = getattr(read, name), getattr(wrote, name)
         assert (a is None) == (b is None)
-        assert a is None or (a.dtype == b.dtype and np.array_equal(a, b)), name
+        assert a is None or (a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)), name
     assert set(read.measured) == {
         name for name, values in wrote.measured.items() if with_prefixes is False or _any(values)
     }

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from headway.traces.generate.arrivals import AnyArrivals, Poisson
 from headway.traces.generate.extend import extend
 from headway.traces.generate.lengths import AnyLengths, LengthModel, Like
 from headway.traces.generate.named import NAMED
+from headway.traces.generate.named_sessions import NAMED_SESSIONS, AnySessions
 from headway.traces.generate.prefixes import PrefixGroups
 from headway.traces.readers.door import find, read_requests, recognise
 from headway.traces.readers.options import Options
@@ -33,7 +35,7 @@ OF_SOURCES = ("start_s", "end_s", "max_requests", "window", "extend_to", "format
 class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests arrive, and when.
 
-    Either `source` names recorded requests, or `lengths` says how to make them.
+    Either `source` names recorded requests, or `lengths` or `sessions` says how to make them.
 
     Parameters
     ----------
@@ -45,6 +47,13 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         all arrive at 0.
     lengths : table, str or None
         How long requests are: ``{kind = "lognormal", ...}``, the name of a length model or of a shipped trace.
+    sessions : table, str or None
+        Chains of calls to make, ``{kind = "agents", mean_turns = 8}`` or ``{kind = "workflows", stages = [...]}``, or
+        the name of a published kind, such as ``"swe-bench"``. They begin by `arrivals`, or `rate_per_s` of them.
+    num_sessions : int or None
+        How many to make of them, >= 1; as many as they say themselves by default.
+    due_s : float or None
+        Within which time of its beginning every chain is promised to be over, in seconds, > 0.
     prefixes : table or None
         Which prompts begin alike, ``{num_groups = 10, prefix_tokens = 512}``; it replaces what the source says.
     num_requests : int or None
@@ -78,6 +87,9 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = ""
     arrivals: AnyArrivals | None = None
     lengths: AnyLengths | str | None = None
+    sessions: AnySessions | str | None = None
+    num_sessions: int | None = None
+    due_s: float | None = None
     prefixes: PrefixGroups | None = None
     num_requests: int | None = None
     start_s: float = 0.0
@@ -97,27 +109,40 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drop_bad: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.source) == (self.lengths is not None):
-            came = "both" if self.source else "neither"
-            raise ConfigError(f"trace: must have a source or lengths, got {came}. Try source = 'azure-code'.")
+        given = {
+            "source": bool(self.source),
+            "lengths": self.lengths is not None,
+            "sessions": self.sessions is not None,
+        }
+        came = [name for name, is_there in given.items() if is_there]
+        if len(came) != 1:
+            says = "none of them" if not came else "both" if len(came) == 2 else "all"
+            raise ConfigError(
+                f"trace: must have a source or lengths or sessions, got {says}. Try source = 'azure-code'."
+            )
         self._check_company()
-        for name in ("num_requests", "max_requests", "extend_to"):
+        for name in ("num_requests", "num_sessions", "max_requests", "extend_to"):
             value = getattr(self, name)
             _require(name, value, value is None or 1 <= value <= MAX_REQUESTS, f">= 1 and <= {MAX_REQUESTS:,}")
-        _require("rate_per_s", self.rate_per_s, self.rate_per_s is None or 0 < self.rate_per_s < np.inf, "> 0")
+        for name in ("rate_per_s", "due_s"):
+            value = getattr(self, name)
+            _require(name, value, value is None or 0 < value < np.inf, "> 0")
         fine = all(0 < share < np.inf for share in self.slo_classes.values())
         _require("slo_classes", self.slo_classes, fine, "shares > 0")
 
     def _check_company(self) -> None:
-        if self.source and self.num_requests is not None:
+        if self.lengths is None and self.num_requests is not None:
+            beside = "a source" if self.source else "sessions"
             raise ConfigError(
-                "trace: num_requests must stand beside lengths, got it beside a source. Try max_requests or extend_to."
+                f"trace: num_requests must stand beside lengths, got it beside {beside}. Try max_requests or extend_to."
             )
+        if self.sessions is None and self.num_sessions is not None:
+            raise ConfigError("trace: num_sessions must stand beside sessions, got it without. Leave it out.")
         alone = [
             name for name in OF_SOURCES if not self.source and getattr(self, name) not in (None, 0.0, "head", {}, "")
         ]
         if alone:
-            raise ConfigError(f"trace: {alone[0]} must stand beside a source, got it beside lengths. Leave it out.")
+            raise ConfigError(f"trace: {alone[0]} must stand beside a source, got it without. Leave it out.")
 
     def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
         """Draw the requests of one run.
@@ -140,8 +165,12 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         lengths_rng, prefixes_rng = truth_stream(seed).spawn(2)
         if self.source:
             table, is_timed = self._recorded(seed, window_rng)
+        elif self.sessions is not None:
+            table, is_timed = self._chained(lengths_rng), False
         else:
             table, is_timed = self._made(lengths_rng), False
+        if self.due_s is not None:
+            table = replace(table, due_s=np.full(len(table), self.due_s))
         if self.shuffle_lengths:
             rows = lengths_rng.permutation(len(table))
             table = reshape.with_lengths(table, table.prompt_tokens[rows], table.output_tokens[rows])
@@ -186,6 +215,13 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         prompt, output = model.draw(num, rng)
         return RequestTable(np.zeros(num), prompt, output, source="made by a recipe")
 
+    def _chained(self, rng: np.random.Generator) -> RequestTable:
+        made = session_model(self.sessions) if isinstance(self.sessions, str) else self.sessions
+        assert made is not None
+        if self.num_sessions is not None:
+            made = msgspec.structs.replace(made, num_sessions=self.num_sessions)
+        return made.draw(rng)
+
     def _timed(self, table: RequestTable, is_timed: bool, rng: np.random.Generator) -> RequestTable:
         if self.arrivals is not None:
             table = reshape.arriving(table, self.arrivals, rng)
@@ -219,6 +255,19 @@ def locate(source: str) -> Path:
         raise TraceError(f"{source}: must be a trace file, but it is a folder. Name a file in it.")
     near = unknown_name("trace", source, shipped.names())
     raise UnknownName(f"{near} It must be a shipped trace or a file, and there is no such file.")
+
+
+def session_model(name: str) -> AnySessions:
+    """Return the sessions of a name.
+
+    Raises
+    ------
+    UnknownName
+        When there are none.
+    """
+    if name in NAMED_SESSIONS:
+        return NAMED_SESSIONS[name]
+    raise unknown_name("sessions", name, NAMED_SESSIONS)
 
 
 def length_model(name: str) -> LengthModel:

@@ -14,6 +14,9 @@ from headway.core.errors import TraceError
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+OPTIONAL = ("after", "gap_s", "joins", "due_s")
+"""Columns of numbers that not every trace has."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -107,6 +110,12 @@ class RequestTable:
         The row of the earlier request that must end before this one is sent, or -1.
     gap_s : array of float, `[requests]`, or None
         How long after that end it is sent (a tool at work, a person reading), in seconds, >= 0.
+    joins : array of int, `[requests]`, or None
+        1 where it also waits for the ends of all that were sent together with its predecessor (after the same one, and
+        so side by side), else 0.
+    due_s : array of float, `[requests]`, or None
+        Within which time of its first arrival the whole chain is promised to be over, in seconds, > 0; NaN where
+        nothing is promised.
     measured : dict of str to array of float, `[requests]`
         What its server was measured to do: ``"queue_s"``, ``"ttft_s"``, ``"tpot_s"``, ``"e2e_s"``; NaN where unknown.
     source : str
@@ -125,13 +134,15 @@ class RequestTable:
     prefixes: Prefixes | None = None
     after: Ints | None = None
     gap_s: Floats | None = None
+    joins: Ints | None = None
+    due_s: Floats | None = None
     measured: dict[str, Floats] = field(default_factory=dict)
     source: str = ""
 
     def __post_init__(self) -> None:
         columns: dict[str, Sequence[object] | Floats | Ints | Labels | Prefixes | None] = {
             "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens, **self.labels,
-            "hashes": self.prefixes, "after": self.after, "gap_s": self.gap_s, **self.measured,
+            "hashes": self.prefixes, **self.optional(), **self.measured,
         }  # fmt: skip
         for name, column in columns.items():
             if column is not None and len(column) != len(self):
@@ -146,6 +157,10 @@ class RequestTable:
             self._check("after", "must be an earlier row or -1", earlier)
         if self.gap_s is not None:
             self._check("gap_s", "must be finite and >= 0", np.isfinite(self.gap_s) & (self.gap_s >= 0))
+        if self.joins is not None:
+            self._check("joins", "must be 0 or 1", (self.joins == 0) | (self.joins == 1))
+        if self.due_s is not None:
+            self._check("due_s", "must be > 0", np.isnan(self.due_s) | (self.due_s > 0))
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -190,9 +205,13 @@ class RequestTable:
             labels={name: column.take(rows) for name, column in self.labels.items()},
             prefixes=self.prefixes.take(rows) if self.prefixes is not None else None,
             after=after,
-            gap_s=self.gap_s[rows] if self.gap_s is not None else None,
+            **{name: column[rows] for name, column in self.optional().items() if name != "after"},
             measured={name: column[rows] for name, column in self.measured.items()},
         )
+
+    def optional(self) -> dict[str, Ints | Floats]:
+        """The columns of numbers that not every trace has."""
+        return {name: column for name in OPTIONAL if (column := getattr(self, name)) is not None}
 
     def _check(self, column: str, must: str, fine: npt.NDArray[np.bool_]) -> None:
         if not fine.all():

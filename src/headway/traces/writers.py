@@ -80,8 +80,7 @@ def columns_of(table: RequestTable) -> dict[str, Any]:
         "arrival_s": table.arrival_s, "prompt_tokens": table.prompt_tokens, "output_tokens": table.output_tokens,
     }  # fmt: skip
     found |= {name: np.array(labels.names, object)[labels.codes] for name, labels in table.labels.items()}
-    found |= {name: column for name in ("after", "gap_s") if (column := getattr(table, name)) is not None}
-    return found | table.measured
+    return found | table.optional() | table.measured
 
 
 def _write_csv(file: IO[bytes], table: RequestTable, on_written: OnWritten) -> None:

@@ -85,8 +85,7 @@ def _at(table: RequestTable, rows: Ints, arrival_s: Floats) -> RequestTable:
         output_tokens=table.output_tokens[rows],
         labels={name: column.take(rows) for name, column in table.labels.items()},
         prefixes=table.prefixes.take(rows) if table.prefixes is not None else None,
-        after=table.after[rows] if table.after is not None else None,
-        gap_s=table.gap_s[rows] if table.gap_s is not None else None,
+        **{name: column[rows] for name, column in table.optional().items()},
         measured={},  # nobody measured what was made up
     )
 

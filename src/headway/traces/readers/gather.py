@@ -90,7 +90,7 @@ class Gather:
         try:
             return np.fromiter(map(float, values), float, len(values))
         except (TypeError, ValueError):
-            may_lack = name.removesuffix("_ms") + "_s" in MEASURED or name in (*MEASURED, "after")
+            may_lack = name.removesuffix("_ms") + "_s" in MEASURED or name in (*MEASURED, "after", "due_s")
             pairs = zip(values, lines.tolist(), strict=True)
             return np.array([self._float(name, value, line, may_lack) for value, line in pairs])
 

@@ -32,6 +32,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "step": ("step",),
     "after": ("after",),
     "gap_s": ("gap_s",),
+    "joins": ("joins",),
+    "due_s": ("due_s",),
     "hash_ids": ("hash_ids", "block_hashes"),
     "block_tokens": ("block_tokens",),
     **{name: (name,) for metric in MEASURED for name in (metric, metric.replace("_s", "_ms"))},

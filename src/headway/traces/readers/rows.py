@@ -33,8 +33,8 @@ class Rows:
     lines : array of int, `[requests]`
         The line of each, counted from 1; rows of a format without lines count themselves.
     columns : dict of str to array of float, `[requests]`
-        ``"prompt_tokens"``, ``"output_tokens"``; ``"arrival_s"`` where there are times; ``"gap_s"``; and what
-        servers measured.
+        ``"prompt_tokens"``, ``"output_tokens"``; ``"arrival_s"`` where there are times; ``"gap_s"``, ``"joins"``,
+        ``"due_s"``; and what servers measured.
     labels : dict of str to Labels
         Names by meaning.
     prefixes : Prefixes or None
@@ -184,6 +184,8 @@ def _table(rows: Rows) -> RequestTable:
         prefixes=rows.prefixes,
         after=rows.after,
         gap_s=columns.get("gap_s"),
+        joins=columns["joins"].astype(np.int64) if "joins" in columns else None,
+        due_s=columns.get("due_s"),
         measured={name: columns[name] for name in MEASURED if name in columns},
         source=rows.where,
     )
