@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -209,7 +210,7 @@ class RequestTable:
             measured={name: column[rows] for name, column in self.measured.items()},
         )
 
-    def optional(self) -> dict[str, Ints | Floats]:
+    def optional(self) -> dict[str, Any]:
         """The columns of numbers that not every trace has."""
         return {name: column for name in OPTIONAL if (column := getattr(self, name)) is not None}
 

@@ -57,6 +57,26 @@ class RequestLog:
         elif isinstance(event, Failed):
             self._rejected.append(int(event.id))
 
+    def sessions(self, table: RequestTable) -> dict[str, Floats]:
+        """Return what the senders of whole chains felt: of those all of whose requests ended, in order of their ends.
+
+        ``"jct_s"`` is the time from the first arrival of a chain to its last end, in seconds, and ``"due_s"`` within
+        what time it was promised; empty where no request comes after another.
+        """
+        row = np.frombuffer(self._row, np.int64) if self._row else np.empty(0, np.int64)
+        if table.after is None or not len(row):
+            return {"jct_s": np.empty(0), "due_s": np.empty(0)}
+        roots, end_s = table.roots(), np.frombuffer(self._end_s, np.float64)
+        last_s = np.zeros(len(table))
+        np.maximum.at(last_s, roots[row], end_s)
+        whole = np.flatnonzero(
+            np.bincount(roots, minlength=len(table)) == np.bincount(roots[row], minlength=len(table))
+        )
+        whole = whole[roots[whole] == whole]
+        whole = whole[np.argsort(last_s[whole], kind="stable")]
+        due_s = np.full(len(table), np.nan) if table.due_s is None else table.due_s
+        return {"jct_s": last_s[whole] - table.arrival_s[whole], "due_s": due_s[whole]}
+
     def works(self, table: RequestTable, classes: Sequence[SloClass]) -> dict[str, npt.NDArray[np.generic]]:
         """Return the columns of `Outcome.works`, in the order in which requests ended."""
         row = np.frombuffer(self._row, np.int64) if self._row else np.empty(0, np.int64)
@@ -122,10 +142,20 @@ def slo_rows(
     return rows
 
 
-def percentiles(columns: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, float]:
+def session_numbers(sessions: Mapping[str, Floats], num: int, duration_s: float) -> dict[str, float]:
+    """Return what came of `num` chains: times, how many ended per second, and the share of them that was in time."""
+    jct_s, due_s = sessions["jct_s"], sessions["due_s"]
+    if not num:
+        return {}
+    in_time = float((jct_s <= np.where(np.isnan(due_s), np.inf, due_s)).sum()) / num
+    per_s = {"sessions_per_s": len(jct_s) / duration_s if duration_s > 0 else np.nan, "sessions_in_time_frac": in_time}
+    return percentiles(sessions, ("jct_s",)) | per_s
+
+
+def percentiles(columns: Mapping[str, npt.NDArray[np.generic]], metrics: Sequence[str] = METRICS) -> dict[str, float]:
     """Return mean and percentiles of every metric, exactly; NaN where nobody has it."""
     found: dict[str, float] = {}
-    for name in METRICS:
+    for name in metrics:
         values: Floats = columns[name].astype(np.float64)
         values = values[np.isfinite(values)]
         some = len(values) > 0

@@ -241,8 +241,9 @@ class _Playing:
         self.gaps = TokenGaps()
         self.meter = EnergyMeter({p.id: p.replica.power for p in places if p.replica.power is not None})
         self.log = RequestLog()
+        self._requests = TableRequests(table, first.spec.block_size, scenario.model.max_tokens)
         self.world = ServingWorld(
-            TableRequests(table, first.spec.block_size, scenario.model.max_tokens),
+            self._requests,
             [state for state, place in zip(states, places, strict=True) if not place.is_spare],
             {place.id: place.replica.price for place in places},
             gaps=self.gaps,
@@ -266,6 +267,9 @@ class _Playing:
         works = self.log.works(self.table, classes)
         missed = log.class_of(self.table, np.concatenate([self.log.rejected(), self._left(works)]))
         numbers = {**self._counts(works), **log.percentiles(works), **self._gap_numbers()}
+        if self.table.after is not None:
+            num_sessions = int((self.table.after < 0).sum())
+            numbers |= log.session_numbers(self.log.sessions(self.table), num_sessions, report.duration_s)
         numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
         report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
         return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
@@ -274,10 +278,7 @@ class _Playing:
         """Return the rows of requests that a policy left lying to the end: they have missed what they were promised."""
         is_left = np.ones(len(self.table), bool)
         is_left[works["row"]] = is_left[self.log.rejected()] = False
-        if self.table.after is not None:  # who waits for one that was never served has not been sent
-            is_served = np.append(np.zeros(len(self.table), bool), True)
-            is_served[works["row"]] = True
-            is_left &= is_served[self.table.after]
+        is_left[self._requests.unsent()] = False
         return np.flatnonzero(is_left)
 
     def _counts(self, works: Mapping[str, np.ndarray]) -> dict[str, float]:

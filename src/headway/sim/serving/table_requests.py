@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -37,7 +38,10 @@ class TableRequests:
         self._block_size = block_size
         self._max_tokens = max_tokens or int(table.output_tokens.max(initial=1))
         self._followers = _followers(table)
+        self._awaits = Counter(row for rows in self._followers.values() for row in rows)
+        self._began_s: dict[int, Seconds] = {}  # of chains that are promised to be over in time
         self._session_of = _sessions(table)
+        self._roots = table.roots()
 
     def __len__(self) -> int:
         return len(self._table)
@@ -53,10 +57,12 @@ class TableRequests:
                     yield self._make(row, at_s, prompt, output)
 
     def after(self, request: Id, now_s: Seconds) -> Sequence[TrueRequest]:
-        """Those that are sent because a request has ended now."""
+        """Those that are sent because a request has ended now, and with it all that they waited for."""
         if not self._followers:
             return ()
         table = self._table
+        found = self._followers.pop(int(request), ())
+        self._awaits.subtract(found)
         return [
             self._make(
                 row,
@@ -64,12 +70,24 @@ class TableRequests:
                 int(table.prompt_tokens[row]),
                 int(table.output_tokens[row]),
             )
-            for row in self._followers.pop(int(request), ())
+            for row in found
+            if not self._awaits[row]
         ]
+
+    def lost(self, request: Id) -> Sequence[Id]:
+        """Those that are never sent because a request was turned away; each is told once."""
+        found = [row for row in self._followers.pop(int(request), ()) if self._awaits[row] > 0]
+        for row in found:
+            self._awaits[row] = -1  # whoever else it waits for
+        return [str(row) for row in found]
+
+    def unsent(self) -> list[int]:
+        """The rows of those that have not been sent, for somebody they wait for has not ended."""
+        return [row for row, num in self._awaits.items() if num]
 
     def _make(self, row: int, at_s: Seconds, prompt: int, output: int) -> TrueRequest:
         table = self._table
-        if not table.labels and table.prefixes is None and table.after is None:
+        if not (table.labels or table.optional() or table.prefixes is not None):
             request = Request(id=str(row), arrival_s=at_s, prompt_tokens=prompt, max_tokens=self._max_tokens)
             return TrueRequest(request=request, output_tokens=output)
         request = Request(
@@ -82,18 +100,33 @@ class TableRequests:
             adapter=table.label("adapter", row),
             session=table.label("session", row) or self._session_of.get(row, ""),
             stage=table.label("stage", row),
+            deadline_s=self._deadline_s(row, at_s),
             priority=int(table.label("priority", row, "0")),
             hashes=_hashes(table.prefixes, row, prompt, self._block_size),
         )
         tool = table.label("tool", row) or (TOOL if row in self._followers else "")
         return TrueRequest(request=request, output_tokens=output, tool=tool)
 
+    def _deadline_s(self, row: int, at_s: Seconds) -> Seconds | None:
+        """Return until when the whole chain of a request is promised to be over."""
+        if self._table.due_s is None or np.isnan(self._table.due_s[row]):
+            return None
+        return self._began_s.setdefault(int(self._roots[row]), at_s) + float(self._table.due_s[row])
+
 
 def _followers(table: RequestTable) -> dict[int, list[int]]:
+    """Return who waits for whom; who joins waits for all that were sent together with its predecessor."""
     found: dict[int, list[int]] = {}
-    if table.after is not None:
-        for row in np.flatnonzero(table.after >= 0).tolist():
-            found.setdefault(int(table.after[row]), []).append(row)
+    if table.after is None:
+        return found
+    after, joins = table.after.tolist(), table.joins
+    for row in np.flatnonzero(table.after >= 0).tolist():
+        found.setdefault(after[row], []).append(row)
+    together = {before: tuple(rows) for before, rows in found.items()}
+    for row in np.flatnonzero(joins).tolist() if joins is not None else ():
+        for sibling in together.get(after[after[row]], ()) if after[row] >= 0 else ():
+            if sibling != after[row]:
+                found.setdefault(sibling, []).append(row)
     return found
 
 

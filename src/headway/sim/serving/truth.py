@@ -61,6 +61,9 @@ class Source(Protocol):
     def after(self, request: Id, now_s: Seconds) -> Sequence[TrueRequest]:
         """Those that are sent because a request has ended now, with their times of arrival."""
 
+    def lost(self, request: Id) -> Sequence[Id]:
+        """Those that are never sent because a request was turned away, or will not be sent itself; each once."""
+
 
 class Given:
     """A source of requests that are all there from the start.
@@ -81,6 +84,10 @@ class Given:
         return iter(self._requests)
 
     def after(self, request: Id, now_s: Seconds) -> Sequence[TrueRequest]:  # noqa: ARG002
+        """Nobody."""
+        return ()
+
+    def lost(self, request: Id) -> Sequence[Id]:  # noqa: ARG002
         """Nobody."""
         return ()
 

@@ -245,9 +245,9 @@ class ServingWorld:
         self.num_ended += 1
         lost = [action.id]
         while lost:  # whoever was to follow is never sent, nor are those who were to follow them
-            followers = self._source.after(lost.pop(), self.view.now_s)
+            followers = self._source.lost(lost.pop())
             self.num_unsent += len(followers)
-            lost += [true.request.id for true in followers]
+            lost += followers
         yield Failed(at_s=self.view.now_s, id=action.id, why=action.why)
 
     def _wake(self, at_s: Seconds, tag: str) -> Iterator[Event]:

@@ -56,7 +56,7 @@ class Stage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         low, high = -50.0, 50.0
         for _ in range(60):  # the mean of weights exp(tilt * place) rises with the tilt
             tilt = (low + high) / 2
-            weights = np.exp(tilt * places - max(0.0, tilt * places[-1]))
+            weights: Floats = np.exp(tilt * places - max(0.0, tilt * places[-1]))
             weights /= weights.sum()
             low, high = (tilt, high) if float(weights @ places) < wanted else (low, tilt)
         return weights
