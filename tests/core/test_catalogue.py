@@ -25,6 +25,7 @@ SHARED = {
     "copies",
     "draft",
     "kv",
+    "lending",
     "lengths",
     "memory",
     "nouns",

@@ -14,8 +14,9 @@ from headway.core.nouns import Id, Resource, Seconds
 from headway.core.slo import SloClass
 from headway.policies.serving.copies import Copies, KvCopy
 from headway.policies.serving.draft import ServingDraft
+from headway.policies.serving.lending import Lending
 from headway.policies.serving.memory import give_more, num_swapped_blocks, remember, take_memory
-from headway.policies.serving.nouns import Copy, Piece, Pin, Request, RequestFinished, Step, Uncopy, Unpin
+from headway.policies.serving.nouns import Copy, Lend, Piece, Pin, Request, RequestFinished, Step, Uncopy, Unpin
 from headway.policies.serving.pins import Ended, pin
 from headway.policies.serving.pools import PoolState, pools_of
 from headway.policies.serving.promises import promise_of, promised
@@ -32,8 +33,8 @@ class ServingBoard:
         The replicas that serve.
     can : frozenset of str
         What the executor is able to do beyond plain steps: ``"layer_ranges"``, ``"speculate"``, ``"share"``,
-        ``"tune"``, ``"migrate"``, ``"copy"``, ``"swap"``. An action that needs more is refused. ``"repeat"`` says that
-        it repeats steps which may be repeated; others run them once.
+        ``"tune"``, ``"migrate"``, ``"copy"``, ``"swap"``, ``"lend"``. An action that needs more is refused.
+        ``"repeat"`` says that it repeats steps which may be repeated; others run them once.
     promises : sequence of SloClass
         What the requests of each class are promised.
     """
@@ -62,6 +63,7 @@ class ServingBoard:
         self.requests: Mapping[Id, RequestState] = MappingProxyType(self._requests)
         self.books = Copies(self._up, self._requests)
         self.copies: Mapping[Id, KvCopy] = self.books.all
+        self.lending = Lending(self._up, self._requests)
 
     def draft(self) -> ServingDraft:
         """Open a tentative overlay for one decision."""
@@ -172,6 +174,8 @@ class ServingBoard:
     def fail(self, instance: Id) -> Resource:
         """Take an instance away: its memory is lost, and whoever waited or ran there waits to be routed again."""
         self.books.drop_all(instance)
+        for state in self.lending.fail(instance):
+            self._requeue(state)
         lost = self._up.pop(instance)
         for state in [*lost.running.values(), *lost.flying.values(), *lost.waiting.values()]:
             ran = state.id not in lost.waiting
@@ -212,10 +216,20 @@ class ServingBoard:
             return self._preempt(action)
         if isinstance(action, Reject):
             return self._reject(action)
+        return self._keep(action)
+
+    def _keep(self, action: Action) -> str | None:
+        """Carry out what is about memory alone: where it is, and how long it is held."""
         if isinstance(action, Copy):
+            if self.lending.concerns(action.what):
+                return "some of its blocks are lent"
             return self.books.begin(action) if "copy" in self.can else "this executor cannot copy"
         if isinstance(action, Uncopy):
             return self.books.give_up(action)
+        if isinstance(action, Lend):
+            if action.what in self.copies:
+                return "there is a copy of it"
+            return self.lending.begin(action) if "lend" in self.can else "this executor cannot lend"
         if isinstance(action, Pin):
             return self._pin(action)
         if isinstance(action, Unpin):
@@ -244,6 +258,8 @@ class ServingBoard:
             return "this executor cannot migrate"
         if source is to or any(found.takes(state, source) for found in self._under_way[source.id]):
             return "it is there already" if source is to else "a step of it is under way"
+        if self.lending.concerns(state.id):
+            return "some of its blocks are lent"
         if (why := self.books.why_not_move(state, to)) is not None:
             return why
         computed, blocks = state.computed_tokens, self.books.take(state, to)
@@ -256,9 +272,12 @@ class ServingBoard:
         return None
 
     def _start(self, action: Start) -> str | None:
-        if len(action.on) != 1:
+        lends = len(action.on) > 1 and "lend" in self.can
+        if len(action.on) != 1 and not lends:
             return "a request starts on exactly one instance"
-        (name, amounts), *_ = action.on.items()
+        waits_at = self._requests[action.id].instance if lends and action.id in self._requests else ""
+        name = waits_at if waits_at in action.on else next(iter(action.on))
+        amounts = action.on[name]
         instance = self._up.get(name)
         state = instance.waiting.get(action.id) if instance else None
         if instance is None or state is None:
@@ -270,7 +289,10 @@ class ServingBoard:
             return f"its KV memory must be for at least 1 token and fit into the pool, {tokens:g} asked for"
         if tokens < state.swapped_tokens:
             return f"{state.swapped_tokens} tokens come back from the host's memory, room for {tokens:g} asked for"
-        if not take_memory(instance, state, int(tokens)):
+        if lends:
+            if (why := self.lending.start(state, instance, action.on)) is not None:
+                return why
+        elif not take_memory(instance, state, int(tokens)):
             return "there is not enough KV memory"
         del instance.waiting[state.id]
         self._num_started += 1
@@ -287,18 +309,25 @@ class ServingBoard:
             return "a step of its instance is under way"
         swapped = 0
         if action.how == "swap" and "swap" in self.can:
+            if self.lending.concerns(state.id):
+                return "some of its blocks are lent"
             swapped = state.computed_tokens
             if num_swapped_blocks(instance) + instance.kv.blocks_for(swapped) > instance.host_blocks:
                 return "there is not enough host memory"
         elif action.how != "requeue":
             return f"this executor cannot {action.how}"
+        self._requeue(state)
+        state.swapped_tokens = swapped
+        return None
+
+    def _requeue(self, state: RequestState) -> None:
+        """Take a running request off, and let it wait where it ran, in front."""
+        instance = self._up[state.instance]
         self._leave(state)
         state.num_preempted += 1
-        state.swapped_tokens = swapped
         state.instance = instance.id
         instance.waiting[state.id] = state
         instance.waiting.move_to_end(state.id, last=False)
-        return None
 
     def _reject(self, action: Reject) -> str | None:
         state = self._requests.get(action.id)
@@ -408,6 +437,8 @@ class ServingBoard:
         if self.copies:
             self.books.drop(state.id)
         instance = instance or self._up.get(state.instance)
+        if self.lending:
+            self.lending.drop(state, instance)
         if instance is not None:
             instance.waiting.pop(state.id, None)
             instance.running.pop(state.id, None)
@@ -426,7 +457,9 @@ class ServingBoard:
         )
         requests = tuple((s.id, s.known_tokens, s.computed_tokens, s.kv_tokens) for s in self._requests.values())
         copies = tuple((c.id, c.to, c.tokens, c.until, len(c.blocks)) for c in self.copies.values())
-        return hash((self.now_s, tuple(self._unrouted), instances, requests, copies))
+        loans = tuple((loan.id, loan.source, loan.to, len(loan.blocks)) for loan in self.lending.loans.values())
+        away = tuple((name, tuple(self.lending.at(name).items())) for name in self.lending.parcels)
+        return hash((self.now_s, tuple(self._unrouted), instances, requests, copies, loans, away))
 
 
 def resource_of(instance: InstanceState) -> Resource:

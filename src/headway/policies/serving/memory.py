@@ -36,8 +36,9 @@ def remember(instance: InstanceState, state: RequestState) -> None:
         state.hashes += state.later_hashes[:num]
         state.later_hashes = state.later_hashes[num:]
     full = min(full, len(state.hashes))
-    for index in range(state.remembered, full):
-        kv.remember(state.blocks[index], state.hashes[index])
+    away = state.away_blocks
+    for index in range(max(state.remembered, away), full):
+        kv.remember(state.blocks[index - away], state.hashes[index])
     state.remembered = max(state.remembered, full)
 
 

@@ -196,6 +196,39 @@ class Unpin(Action, frozen=True, gc=False, kw_only=True):
         return self.owner
 
 
+class Lend(Action, frozen=True, gc=False):
+    """Let another instance hold some blocks of a running request, which stays where it runs.
+
+    Room is reserved at once; the blocks move in the background, and free memory where they were when they have arrived.
+    A `Start` with amounts on several instances begins a request with memory on all of them, the oldest tokens away from
+    the one where it waits.
+
+    Parameters
+    ----------
+    what : str
+        The request.
+    to : str
+        Who is to hold them: another instance, or the request's own, to which they then come back.
+    blocks : int
+        How many, >= 1. From home it is the oldest, all of them full; from a holder the newest of its last parcel.
+    source : str
+        Who holds them now; empty for the request's own instance.
+    tokens_per_step : int
+        How many tokens move per step of the request's own instance, >= 1; 16, which hide behind the step.
+    """
+
+    what: Id
+    to: Id
+    blocks: int
+    source: Id = ""
+    tokens_per_step: int = 16
+
+    @property
+    def subject(self) -> Id:
+        """The request."""
+        return self.what
+
+
 class RequestArrived(Arrived, frozen=True, gc=False, kw_only=True):
     """A request is here and waits for a decision."""
 
@@ -265,6 +298,28 @@ class Copied(Event, frozen=True, gc=False, kw_only=True):
     id: Id
     to: Id
     tokens: int
+    took_s: Seconds
+
+
+class Lent(Event, frozen=True, gc=False, kw_only=True):
+    """Blocks of a running request have come to another instance, and are free where they were.
+
+    Parameters
+    ----------
+    id : str
+        The request.
+    source, to : str
+        Who held them, and who holds them now.
+    blocks : int
+        How many.
+    took_s : float
+        How long it took, in seconds.
+    """
+
+    id: Id
+    source: Id
+    to: Id
+    blocks: int
     took_s: Seconds
 
 

@@ -32,7 +32,9 @@ class RequestState:
     promise : Promise
         What it is promised.
     blocks : list of int
-        The blocks it holds, in order.
+        The blocks it holds where it runs, in order; without the first `away_blocks`.
+    away_blocks : int
+        How many of its first blocks other instances hold.
     hashes : list of int
         Chained hashes of its full blocks, as far as they are known.
     instance : str
@@ -48,9 +50,10 @@ class RequestState:
     """
 
     __slots__ = (
-        "_cohort", "_computed", "_known", "_last_s", "block_size", "blocks", "cached_tokens", "first_step_s",
-        "first_token_s", "grows_at", "hashes", "hashing", "id", "instance", "later_hashes", "layers_done",
-        "layers_tokens", "num_preempted", "one", "promise", "remembered", "request", "swapped_tokens", "turn",
+        "_cohort", "_computed", "_known", "_last_s", "away_blocks", "block_size", "blocks", "cached_tokens",
+        "first_step_s", "first_token_s", "grows_at", "hashes", "hashing", "id", "instance", "later_hashes",
+        "layers_done", "layers_tokens", "num_preempted", "one", "promise", "remembered", "request",
+        "swapped_tokens", "turn",
     )  # fmt: skip
 
     def __init__(self, request: Request, promise: Promise = NO_PROMISE) -> None:
@@ -71,6 +74,7 @@ class RequestState:
         self.turn = 0  # in which order requests were started
         self.block_size = 0
         self.blocks: list[int] = []
+        self.away_blocks = 0
         self.hashes = list(request.hashes)
         self.hashing = True  # whether blocks that fill up may have a hash
         self.later_hashes: Sequence[int] = ()  # what a world alone knows of; shown as blocks fill up
@@ -103,8 +107,13 @@ class RequestState:
 
     @property
     def kv_tokens(self) -> int:
-        """How many tokens the blocks it holds have room for."""
-        return len(self.blocks) * self.block_size
+        """How many tokens the blocks it holds have room for, those that are away among them."""
+        return (self.away_blocks + len(self.blocks)) * self.block_size
+
+    @property
+    def away_tokens(self) -> int:
+        """How many of its computed tokens have their keys and values away from where it runs."""
+        return min(self.away_blocks * self.block_size, self.computed_tokens) if self.away_blocks else 0
 
     @property
     def left_tokens(self) -> int:
@@ -152,6 +161,7 @@ class RequestState:
         """Note that no more than `computed_tokens` of its tokens are in memory, in which it holds no blocks."""
         self._computed = computed_tokens
         self.blocks, self.remembered = [], 0
+        self.away_blocks = 0
         self.layers_done = self.layers_tokens = 0
 
 
@@ -189,6 +199,10 @@ class InstanceState:
         The running requests that have more than one known token to compute, or are amid the layers of a chunk.
     flying : dict of str to RequestState
         Those that no step can take now: in a stage of a pipeline, or on their way here from another instance.
+    lent : dict of str to RequestState
+        Those that run here and have blocks elsewhere.
+    guests : dict of str to int
+        How many blocks are held here for requests that run elsewhere, by request.
     busy : bool
         Whether no step can begin now.
     draining : bool
@@ -196,8 +210,8 @@ class InstanceState:
     """
 
     __slots__ = (
-        "busy", "decodes", "draining", "flying", "host_blocks", "id", "kv", "max_running", "num_layers", "num_stages",
-        "pool", "prefills", "running", "waiting",
+        "busy", "decodes", "draining", "flying", "guests", "host_blocks", "id", "kv", "lent", "max_running", "num_layers",
+        "num_stages", "pool", "prefills", "running", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -223,6 +237,8 @@ class InstanceState:
         self.decodes: Cohort[RequestState] = Cohort(kv.block_size)
         self.prefills: dict[Id, RequestState] = {}
         self.flying: dict[Id, RequestState] = {}
+        self.lent: dict[Id, RequestState] = {}
+        self.guests: dict[Id, int] = {}
         self.busy = False
         self.draining = False
 

@@ -131,11 +131,11 @@ class Fleet:
     def look(self) -> None:
         """Let instances that drain and are empty leave, as soon as everything has happened that happens now."""
         for instance in self._draining.values():
-            if not instance.num_requests:
+            if not instance.num_requests and not instance.guests:
                 self._agenda.add(self._board.now_s, NEWS, partial(self._leave, instance))
 
     def _leave(self, instance: InstanceState) -> Iterator[Event]:
-        if instance.id not in self._draining or instance.num_requests:
+        if instance.id not in self._draining or instance.num_requests or instance.guests:
             return  # it is wanted again, or somebody has come from another instance
         yield self._take_away(instance)
 

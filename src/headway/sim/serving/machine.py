@@ -11,6 +11,7 @@ from headway.core.nouns import Id, Seconds
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.nouns import DoorOpen, RequestMoved, Step, StepDone
 from headway.policies.serving.state import InstanceState, RequestState
+from headway.sim.serving.afar import Afar
 from headway.sim.serving.agenda import STEP_END, Agenda
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.price import BatchShape, StepPrice
@@ -67,11 +68,15 @@ class Machine:
         Told of everything computed.
     speculation : Speculation or None
         The draft model, where there is one.
+    afar : Afar or None
+        Knows what steps cost where something is lent.
 
     Attributes
     ----------
     look_s : float
         When there is next something to enter into the books that no entry of the agenda tells of.
+    run_s : float
+        How long the latest run of a step takes, in seconds.
     busy_s : float
         Time spent computing, in seconds; with several stages, of all of them together divided by their number.
     """
@@ -86,9 +91,11 @@ class Machine:
         gaps: TokenGaps | None = None,
         meter: Meter | None = None,
         speculation: Speculation | None = None,
+        afar: Afar | None = None,
     ) -> None:
         self.instance = instance
         self.busy_s: Seconds = 0.0
+        self.run_s: Seconds = 0.0
         self.look_s: Seconds = NEVER_S
         self._board = board
         self._price = price
@@ -97,6 +104,7 @@ class Machine:
         self._gaps = gaps
         self._meter = meter
         self._speculation = speculation
+        self._afar = afar
         self._ends = Ends(instance)
         self._repeats = "repeat" in board.can
         self._run: Run | None = None
@@ -142,7 +150,11 @@ class Machine:
 
     def land(self, state: RequestState, took_s: Seconds) -> Iterator[Event]:
         """Let a request that was on its way here take part from the end of the present step on."""
-        self._landings.append(partial(self._landed, state, took_s))
+        yield from self.settle(partial(self._landed, state, took_s))
+
+    def settle(self, happening: Callable[[], Event | None]) -> Iterator[Event]:
+        """Let something happen at the end of the present step, or now when there is none."""
+        self._landings.append(happening)
         if self._run is None:
             yield from self._all_land()
         else:
@@ -175,10 +187,14 @@ class Machine:
             most = min(run.most_runs - run.num_runs, SEGMENT, self._ends.num_runs())
             most = affordable_runs(instance, most) if most > 1 else 1
             run.shape = BatchShape(len(instance.decodes), instance.decodes.context_tokens)
-            run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
+            if self._afar is not None and self._board.lending:
+                run.lay_out(self._afar.ends_of_decodes(instance, most, start_s))
+            else:
+                run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
         else:
             run.shape = shape_of(run, instance)
             run.lay_out([start_s + self._step_s(run)])
+        self.run_s = run.ends_s[0] - start_s
         run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
         self._look_ahead(run)
 
@@ -196,6 +212,8 @@ class Machine:
 
     def _step_s(self, run: Run) -> Seconds:
         price_s = self._price.step_s(run.shape)
+        if self._afar is not None and self._board.lending:
+            price_s = self._afar.step_s(self.instance, run, price_s)
         if self._speculation is not None and run.step.speculate:
             price_s += self._speculation.draft_s * max(run.step.speculate.values())
         return price_s

@@ -85,13 +85,13 @@ class Run:
 def shape_of(run: Run, instance: InstanceState) -> BatchShape:
     """Return what one run of a step computes."""
     decodes = instance.decodes
-    num_decodes, context = (len(decodes), decodes.context_tokens) if run.whole else (0, 0)
+    num_decodes, context = (len(decodes), decodes.context_tokens - away_tokens(instance)) if run.whole else (0, 0)
     chunks: list[Chunk] = []
     for piece in run.rest:
         state = instance.running.get(piece.request) or instance.flying.get(piece.request)
         if state is None:  # it ended in an earlier run of the same step
             continue
-        computed = state.computed_tokens
+        computed = state.computed_tokens - state.away_tokens
         if piece.layers is None and state.decoding:
             num_decodes += 1
             context += computed
@@ -100,6 +100,14 @@ def shape_of(run: Run, instance: InstanceState) -> BatchShape:
             chunks.append(Chunk(piece.tokens, computed, frac))
     drafted = sum(run.step.speculate.values()) if run.step.speculate else 0
     return BatchShape(num_decodes, context, tuple(chunks), run.step.share, drafted)
+
+
+def away_tokens(instance: InstanceState) -> int:
+    """Return how many tokens of the context of all decodes of an instance are elsewhere."""
+    if not instance.lent:
+        return 0
+    members = instance.decodes.members
+    return sum([state.away_tokens for state in instance.lent.values() if state.id in members])
 
 
 def ends_of_decodes(price: StepPrice, instance: InstanceState, num_runs: int, start_s: Seconds) -> list[Seconds]:

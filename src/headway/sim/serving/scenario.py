@@ -41,6 +41,9 @@ from headway.traces.spec import TraceSpec
 from headway.traces.table import RequestTable
 
 PROGRESS_EVERY = 64
+ROUND_S: Seconds = 20e-6
+"""From asking a holder of keys and values to its answer, per layer: two messages within one node or a fast network.
+ASSUMPTION."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,8 @@ class _Playing:
                 token_bytes=first.replica.kv_token_bytes,
                 between_bytes_per_s=min(place.replica.link_bytes_per_s for place in places),
                 host_bytes_per_s=min(place.replica.host_bytes_per_s for place in places),
+                attend_bytes=first.replica.attend_bytes,
+                round_s=ROUND_S,
             ),
             outages=_outages(scenario, table, seed),
             spares=[state for state, place in zip(states, places, strict=True) if place.is_spare],

@@ -7,7 +7,7 @@ queues, memory and prefixes, is the same `ServingBoard` that a live engine keeps
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec import structs
@@ -19,12 +19,14 @@ from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import Copy, Pin, RequestArrived, Step, Uncopy, Unpin
+from headway.policies.serving.nouns import Copy, Lend, Pin, RequestArrived, Step, Uncopy, Unpin
 from headway.policies.serving.state import InstanceState, RequestState
+from headway.sim.serving.afar import Afar
 from headway.sim.serving.agenda import NEWS, WAKE, Agenda
 from headway.sim.serving.copying import Copying
 from headway.sim.serving.fleet import Fleet
 from headway.sim.serving.gaps import TokenGaps
+from headway.sim.serving.lending import Moving
 from headway.sim.serving.links import Links
 from headway.sim.serving.machine import Machine, Meter
 from headway.sim.serving.outages import Outage
@@ -33,7 +35,7 @@ from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
-ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "scale"})
+ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "lend", "scale"})
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
@@ -107,16 +109,20 @@ class ServingWorld:
         self._copying = Copying(self.view, self._links, self._agenda, self._cut)
         self._truth: dict[Id, TrueRequest] = {}
         price = price or LinearPrice()
+        prices = price if isinstance(price, Mapping) else {i.id: price for i in [*instances, *spares]}
+        afar = Afar(self.view, self._links, prices)
+        self._moving = Moving(self.view, self._links, self._agenda, self._run_s, self._settle)
         self._machines = {
             i.id: Machine(
                 i,
                 self.view,
-                price[i.id] if isinstance(price, Mapping) else price,
+                prices[i.id],
                 self._agenda,
                 self,
                 gaps,
                 meter,
                 speculation,
+                afar,
             )
             for i in [*instances, *spares]
         }
@@ -157,6 +163,8 @@ class ServingWorld:
             return None
         if isinstance(action, Start | Preempt):
             return self._start_or_preempt(action)
+        if isinstance(action, Lend):
+            return self._lend(action)
         if isinstance(action, Copy | Uncopy):
             return self._copy(action)
         if isinstance(action, Set) and "scale" in self.view.can:
@@ -184,7 +192,7 @@ class ServingWorld:
         now_s = self.view.now_s
         true = self._truth.pop(state.id)
         event = self.view.finish(state.id, true.reason, now_s, true.tool)
-        self._copying.tidy_up()
+        self._tidy_up()
         self.fleet.look()
         self.num_ended += 1
         for follower in self._source.after(state.id, now_s):
@@ -256,7 +264,9 @@ class ServingWorld:
 
     def _taken_away(self, instance: Id) -> None:
         self._machines[instance].stop()
-        self._copying.tidy_up()
+        self._tidy_up()
+        for home in self.view.lending.hit & self._machines.keys():
+            self._cut(home)  # it has lost decodes
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
@@ -283,7 +293,7 @@ class ServingWorld:
             return why
         machine = self._machines[action.to]
         if ran:
-            self._copying.tidy_up()
+            self._tidy_up()
             machine.plan_anew()
             self.fleet.look()
             took_s = self._links.between_s(missing)
@@ -297,8 +307,26 @@ class ServingWorld:
         if why is None and isinstance(action, Copy):
             self._machines[action.to].plan_anew()
             self._copying.begin(action.what)
-        self._copying.tidy_up()
+        self._tidy_up()
         return why
+
+    def _lend(self, action: Lend) -> str | None:
+        why = self.view.apply(action)
+        if why is None:
+            self._machines[action.to].plan_anew()
+            self._moving.begin(action.what)
+            self._cut(self.view.requests[action.what].instance)
+        return why
+
+    def _settle(self, instance: Id, happening: Callable[[], Event | None]) -> Iterator[Event]:
+        return self._machines[instance].settle(happening)
+
+    def _run_s(self, instance: Id) -> Seconds:
+        return self._machines[instance].run_s
+
+    def _tidy_up(self) -> None:
+        self._copying.tidy_up()
+        self._moving.tidy_up()
 
     def _cut(self, instance: Id) -> None:
         """Let what an instance repeats end with the repeat under way."""
@@ -312,7 +340,9 @@ class ServingWorld:
             machine = self._machines[state.instance]
             machine.owe(self._links.host_s(abs(swapped - state.swapped_tokens)))
             machine.plan_anew()
-            self._copying.tidy_up()
+            for name in action.on if isinstance(action, Start) and len(action.on) > 1 else ():
+                self._machines[name].plan_anew()
+            self._tidy_up()
         return why
 
 

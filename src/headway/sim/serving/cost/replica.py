@@ -51,6 +51,8 @@ class Replica:
         To another replica, over the network, all accelerators together.
     host_bytes_per_s : float
         To the memory of the host, all accelerators together.
+    attend_bytes : float
+        What one token's queries to a holder of keys and values and its answer have, over all layers.
     notes : tuple of str
         What to know before quoting its numbers: whose efficiencies are borrowed, what is assumed.
     """
@@ -66,6 +68,7 @@ class Replica:
     load_s: Seconds
     link_bytes_per_s: float
     host_bytes_per_s: float
+    attend_bytes: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -138,8 +141,14 @@ def replica(
         load_s=START_S + plan.weight_bytes / hardware.host_bytes_per_s,
         link_bytes_per_s=count * hardware.network_bytes_per_s,
         host_bytes_per_s=count * hardware.host_bytes_per_s,
+        attend_bytes=facts.num_layers * facts.num_heads * (2.0 * facts.head_dim + 4.0 * (value_dim(facts) + 2)),
         notes=tuple(_notes(hardware, fits, weights)),
     )
+
+
+def value_dim(facts: ModelFacts) -> int:
+    """Return the width of one head of values."""
+    return facts.value_head_dim or facts.head_dim
 
 
 def _check(
