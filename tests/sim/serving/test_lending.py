@@ -133,6 +133,8 @@ def test_the_failure_of_a_holder_is_heard_of_at_home() -> None:
         [*start("a"), step(("a", 100))],
         [Lend("a", "gpu1", 4, tokens_per_step=64), Wake(2.5, "x")],
         [step(("a", 1), repeat=99)],
+        [],
+        [step(("a", 1), repeat=99)],
     )
     outage = Outage(instance="gpu1", at_s=10.0, lasts_s=1e6)
     one = world(true("a", prompt=100, output=90), outages=(outage,))
