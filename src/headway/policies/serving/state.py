@@ -210,8 +210,8 @@ class InstanceState:
     """
 
     __slots__ = (
-        "busy", "decodes", "draining", "flying", "guests", "host_blocks", "id", "kv", "lent", "max_running", "num_layers",
-        "num_stages", "pool", "prefills", "running", "waiting",
+        "busy", "decodes", "draining", "flying", "guests", "host_blocks", "id", "kv", "lent", "max_running",
+        "num_layers", "num_stages", "pool", "prefills", "running", "waiting",
     )  # fmt: skip
 
     def __init__(

@@ -163,10 +163,8 @@ class ServingWorld:
             return None
         if isinstance(action, Start | Preempt):
             return self._start_or_preempt(action)
-        if isinstance(action, Lend):
-            return self._lend(action)
-        if isinstance(action, Copy | Uncopy):
-            return self._copy(action)
+        if isinstance(action, Copy | Uncopy | Lend):
+            return self._lend(action) if isinstance(action, Lend) else self._copy(action)
         if isinstance(action, Set) and "scale" in self.view.can:
             return self.fleet.set(action)
         why = self.view.apply(action)
