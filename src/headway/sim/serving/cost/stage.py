@@ -64,7 +64,7 @@ class Stage:
             layer_s += (1 - self.moe_frac) * self._gemms_s(self._mlp_shapes, tokens, share)
         if self.moe_frac:
             layer_s += self.moe_frac * (self._gemms_s(self._moe_shapes, tokens, share) + self._experts_s(tokens, share))
-        return self.num_layers * (layer_s + self._elementwise_s(tokens) + self._reduce_s(tokens)) + self._send_s(tokens)
+        return self.num_layers * (layer_s + self.elementwise_s(tokens) + self._reduce_s(tokens)) + self._send_s(tokens)
 
     def head_s(self, sequences: int, share: float = 1.0) -> Seconds:
         """Return the time of the products to the logits of so many tokens."""
@@ -128,7 +128,8 @@ class Stage:
         kv = model.kv_layer_numbers(shards)
         return 8.0 * model.hidden + 2.0 * heads + (model.num_mlps + 1) * width / shards + 2.0 * kv
 
-    def _elementwise_s(self, tokens: int) -> Seconds:
+    def elementwise_s(self, tokens: int) -> Seconds:
+        """Return the time of a layer's norms, rotation, activation and copies."""
         fit = self.efficiency.elementwise
         return fit.fixed_s + self.accelerator.read_s(tokens * self._numbers * 2.0) / fit.memory_frac
 
