@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import NODEFAULT, Struct, structs
 
 from headway.core.errors import ConfigError, TraceError, UnknownName, unknown_name
 from headway.core.session import arrival_stream, truth_stream
@@ -20,6 +20,7 @@ from headway.traces.generate.lengths import AnyLengths, LengthModel, Like
 from headway.traces.generate.named import NAMED
 from headway.traces.generate.named_sessions import NAMED_SESSIONS, AnySessions
 from headway.traces.generate.prefixes import PrefixGroups
+from headway.traces.mix import mixed
 from headway.traces.readers.door import find, read_requests, recognise
 from headway.traces.readers.options import Options
 from headway.traces.readers.rows import Reading
@@ -35,7 +36,8 @@ OF_SOURCES = ("start_s", "end_s", "max_requests", "window", "extend_to", "format
 class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests arrive, and when.
 
-    Either `source` names recorded requests, or `lengths` or `sessions` says how to make them.
+    Either `source` names recorded requests, or `lengths` or `sessions` says how to make them, or `mix` lists traces that
+    arrive side by side.
 
     Parameters
     ----------
@@ -82,6 +84,8 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Whether rows out of order are sorted instead of refused.
     drop_bad : bool
         Whether rows without sense are left out instead of refused.
+    mix : list of tables
+        Traces whose requests arrive side by side, each said like a trace of its own. Beside it stands nothing else.
     """
 
     source: str = ""
@@ -107,8 +111,12 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     columns: dict[str, str] = {}
     sort: bool = False
     drop_bad: bool = False
+    mix: tuple[TraceSpec, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.mix:
+            self._check_alone()
+            return
         given = {
             "source": bool(self.source),
             "lengths": self.lengths is not None,
@@ -144,6 +152,13 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if alone:
             raise ConfigError(f"trace: {alone[0]} must stand beside a source, got it without. Leave it out.")
 
+    def _check_alone(self) -> None:
+        beside = [name for name in self.__struct_fields__ if name != "mix" and getattr(self, name) != _default(name)]
+        if beside:
+            raise ConfigError(
+                f"trace: {beside[0]} must stand in a table of mix, got it beside mix. Move it into [[trace.mix]]."
+            )
+
     def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
         """Draw the requests of one run.
 
@@ -161,6 +176,9 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ConfigError
             When something asked for cannot be.
         """
+        if self.mix:
+            parts = [part.draw(seed * len(self.mix) + place) for place, part in enumerate(self.mix)]
+            return reshape.faster(mixed(parts, "a mix"), load)
         times_rng, window_rng, classes_rng = arrival_stream(seed).spawn(3)
         lengths_rng, prefixes_rng = truth_stream(seed).spawn(2)
         if self.source:
@@ -304,6 +322,12 @@ def _read(
     for column in (reading.table.arrival_s, reading.table.prompt_tokens, reading.table.output_tokens):
         column.flags.writeable = False  # it is handed out again and again
     return reading
+
+
+def _default(name: str) -> object:
+    """Return what a field of a `TraceSpec` is unless somebody says otherwise."""
+    (found,) = (field for field in structs.fields(TraceSpec) if field.name == name)
+    return found.default if found.default is not NODEFAULT else found.default_factory()
 
 
 def _require(name: str, value: object, fine: bool, must: str) -> None:
