@@ -160,6 +160,11 @@ class SloSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quantile: float = 0.9
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it promises nothing: best effort."""
+        return not self.slo_class.slos
+
+    @property
     def slo_class(self) -> SloClass:
         """The promise."""
         bounds = {"queue_s": self.queue_s, "ttft_s": self.ttft_s, "tpot_s": self.tpot_s, "e2e_s": self.e2e_s}

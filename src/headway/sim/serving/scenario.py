@@ -297,7 +297,15 @@ class _Playing:
             "num_unsent": float(self.world.num_unsent),
             "num_preemptions": float(works["num_preempted"].sum()),
             "goodput_frac": num_good / num_ended if num_ended else np.nan,
+            "promised_good_frac": self._promised_good_frac(works),
         }
+
+    def _promised_good_frac(self, works: Mapping[str, np.ndarray]) -> float:
+        """Return the share of the requests that were promised something and were given all of it."""
+        promised = [spec.name for spec in self.scenario.slo if not spec.is_empty]
+        ended = np.isin(works["slo_class"], promised)
+        lost = np.isin(log.class_of(self.table, np.concatenate([self.log.rejected(), self._left(works)])), promised)
+        return _per(int((works["good"] & ended).sum()), int(ended.sum() + lost.sum()))
 
     def _gap_numbers(self) -> dict[str, float]:
         gaps = self.gaps.itl_s
