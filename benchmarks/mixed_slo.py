@@ -1,8 +1,8 @@
 """The mixed workload: how much load each policy carries while the promised requests are within all their bounds.
 
-The recipe is `examples/recipes/mixed-slo.toml`: chat, code completion, summaries, agents and a best-effort batch, on one
-A100 and on four. With `--data` the recorded traces take the place of the shipped ones that were made after them. Policies
-are developed on the first part of every trace; `--part unseen` plays the rest of it (and other agents).
+The recipe is `examples/recipes/mixed-slo.toml`: chat, code completion, summaries, agents and a best-effort batch, on
+one A100 and on four. With `--data` the recorded traces take the place of the shipped ones that were made after them.
+Policies are developed on the first part of every trace; `--part unseen` plays the rest of it (and other agents).
 
 A policy carries a load when the mean share over the seeds, of the requests that were promised something and were given
 all of it, is at least 90% (and 98%). The search is over a grid of factors 1.05 apart.

@@ -36,8 +36,8 @@ OF_SOURCES = ("start_s", "end_s", "max_requests", "window", "extend_to", "format
 class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which requests arrive, and when.
 
-    Either `source` names recorded requests, or `lengths` or `sessions` says how to make them, or `mix` lists traces that
-    arrive side by side.
+    Either `source` names recorded requests, or `lengths` or `sessions` says how to make them, or `mix` lists traces
+    that arrive side by side.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from headway.policies.serving.nouns import Piece, RequestFinished, Step
 from headway.policies.serving.pace import Pace
 from headway.policies.serving.recompute import decode_all, repeated, spare_blocks
 from headway.policies.serving.room import next_due_s, room_tokens, step_s
-from headway.policies.serving.seats import HasPace, ServingView
+from headway.policies.serving.seats import Neighbours, ServingView
 from headway.policies.serving.state import InstanceState, RequestState
 
 
@@ -50,10 +50,10 @@ class Headway:
 
     Notes
     -----
-    Source: Headway's own, 2026; it combines what its parts have shown. Chunks of prompts beside all decodes: Agrawal et
-    al., arXiv 2403.02310. Deadlines for first tokens, an even pace with slack for the others, deferral of who cannot be
-    in time: Chen et al., arXiv 2504.08784. The choice of whom to defer: Moore 1968. Routing by what is cached and by who
-    can be in time: SGLang's router and arXiv 2504.08784.
+    Source: Headway's own, 2026; it combines what its parts have shown. Chunks of prompts beside all decodes: Agrawal
+    et al., arXiv 2403.02310. Deadlines for first tokens, an even pace with slack for the others, deferral of who
+    cannot be in time: SLOs-Serve, arXiv 2504.08784. The choice of whom to defer: Moore 1968. Routing by what is cached
+    and by who can be in time: SGLang's router and SLOs-Serve.
 
     Faithful to the paper: there is none. Sizes are decided by learnt times alone, nothing by the length of outputs.
 
@@ -98,7 +98,7 @@ class Headway:
         self.watermark_frac = watermark_frac
         self._pace = Pace()
 
-    def join(self, stack: HasPace) -> None:
+    def join(self, stack: Neighbours) -> None:
         """Learn step times together with the other seats."""
         self._pace = stack.pace
 
