@@ -19,6 +19,11 @@ TESTS = Path(__file__).parents[1]
 SHARED = {
     "__init__",
     "accounts",
+    "aibrix_gateway",
+    "aibrix_prefix",
+    "aibrix_route",
+    "aibrix_scale",
+    "aibrix_slo",
     "board",
     "cohort",
     "composed",

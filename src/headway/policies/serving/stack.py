@@ -175,8 +175,9 @@ class Stack:
         waiting = iter(view.unrouted.values())
         state = next(waiting, None)
         if state is not None and _takes_some(view):
-            yield from self._take_in(state, view)
-            if next(waiting, None) is not None:
+            taken = self._take_in(state, view)
+            yield from taken
+            if taken and next(waiting, None) is not None:
                 yield Wake(view.now_s, RETRY)
 
     def _take_in(self, state: RequestState, view: ServingView) -> list[Action]:
