@@ -19,10 +19,10 @@ from pathlib import Path
 MODULES = {
     "headway.core": ("quantiles", "session"),
     "headway.policies.serving": (
-        "board", "cohort", "draft", "kv", "memory", "recompute", "state", "survey",
+        "board", "cohort", "draft", "kv", "lanes", "memory", "recompute", "state", "survey",
     ),
     "headway.sim.serving": (
-        "agenda", "energy", "gaps", "log", "machine", "run", "sampler", "table_requests", "truth", "world",
+        "agenda", "energy", "gaps", "lanes", "log", "machine", "run", "sampler", "table_requests", "truth", "world",
     ),
 }  # fmt: skip
 """By package, the modules of which there can be a compiled copy.

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from headway.core.actions import Action, Move, Preempt, Reject, Start
+from headway.core.actions import Action, Move, Preempt, Reject, Set, Start
 from headway.core.nouns import Id, Resource, Seconds
 from headway.core.slo import SloClass
+from headway.policies.serving import lanes
 from headway.policies.serving.copies import Copies, KvCopy
 from headway.policies.serving.draft import ServingDraft
 from headway.policies.serving.lending import Lending
@@ -106,7 +107,7 @@ class ServingBoard:
         """Give the requests of a step that is to be run once more the memory for it; says whether there is enough."""
         instance = self._up[step.instance]
         found = self._find(step)
-        states = [instance.running[piece.request] for piece in found.rest]
+        states = [instance.running.get(p.request) or instance.flying[p.request] for p in found.rest]
         found.growth = [(state, 1) for state in states if state.known_tokens > state.kv_tokens]
         return self._grow(instance, found)
 
@@ -133,9 +134,11 @@ class ServingBoard:
         instance = self._up[step.instance]
         found = self._find(step)
         self._under_way[instance.id].remove(found)
-        joined = []
-        for piece in found.rest:
-            state = self._land(instance, piece.request)
+        joined, names = [], [piece.request for piece in found.rest]
+        if instance.num_lanes > 1:
+            names = lanes.landing(instance, found, self._under_way[instance.id])
+        for name in names:
+            state = self._land(instance, name)
             if state is not None and state.decoding and not state.layers_done:
                 instance.decodes.join(state, instance.kv.caching and state.hashing)
                 joined.append(state)
@@ -184,6 +187,7 @@ class ServingBoard:
             state.num_preempted += ran
             self._unrouted[state.id] = state
         self._under_way[instance].clear()
+        lanes.count(lost, ())
         lost.kv.forget()
         lost.busy = False
         return self._resources.pop(instance)
@@ -232,8 +236,11 @@ class ServingBoard:
             return self.lending.begin(action) if "lend" in self.can else "this executor cannot lend"
         if isinstance(action, Pin):
             return self._pin(action)
-        if isinstance(action, Unpin):
-            return self._unpin(action)
+        return self._unpin(action) if isinstance(action, Unpin) else self._set(action)
+
+    def _set(self, action: Action) -> str | None:
+        if isinstance(action, Set) and action.knob == lanes.NUM_LANES:
+            return lanes.set_lanes(self._up.get(action.of), action.value, self.can)
         return f"serving does not know {type(action).__name__}"
 
     def _route(self, action: Move) -> str | None:
@@ -305,7 +312,7 @@ class ServingBoard:
         instance = self._up.get(state.instance) if state else None
         if state is None or instance is None or state.id not in instance.running:
             return "it is not running"
-        if instance.busy:
+        if lanes.is_taken(instance, state):
             return "a step of its instance is under way"
         swapped = 0
         if action.how == "swap" and "swap" in self.can:
@@ -365,6 +372,8 @@ class ServingBoard:
             self._take_off(instance, instance.running[piece.request])
         self._under_way[instance.id].append(found)
         instance.busy = True
+        if instance.num_lanes > 1:
+            lanes.count(instance, self._under_way[instance.id])
         return None
 
     # What they share -------------------------------------------------------------------------------------------------
@@ -413,7 +422,7 @@ class ServingBoard:
             state.first_step_s = self.now_s
         if instance.prefills.pop(state.id, None) is None:
             instance.decodes.drop(state)
-        if instance.num_stages > 1:
+        if instance.num_stages > 1 or instance.num_lanes > 1:
             del instance.running[state.id]
             instance.flying[state.id] = state
 
@@ -430,6 +439,9 @@ class ServingBoard:
 
     def _open_door(self, instance: InstanceState) -> None:
         under_way = self._under_way[instance.id]
+        if instance.num_lanes > 1:
+            lanes.count(instance, under_way)
+            return
         instance.busy = len(under_way) >= instance.num_stages or any(found.at_door for found in under_way)
 
     def _leave(self, state: RequestState, instance: InstanceState | None = None) -> None:

@@ -95,7 +95,7 @@ class Pace:
 
     def note(self, instance: InstanceState, step: Step) -> None:
         """Note what a step that is about to begin computes."""
-        if step.share == 1.0 and not step.tune:
+        if step.share == 1.0 and not step.tune and instance.num_lanes == 1:
             self._under_way.setdefault(instance.id, deque()).append((instance.pool, shape_of(instance, step)))
 
     def hear(self, event: StepDone) -> None:

@@ -105,6 +105,7 @@ class Stack:
         self.name = name or type(batch).__name__
         self._pace: Pace | None = None
         self._steering: list[Steer] = []
+        self._knows_lanes = bool(getattr(batch, "knows_lanes", False))
 
     @property
     def pace(self) -> Pace:
@@ -200,6 +201,8 @@ class Stack:
         for id_ in instances:
             instance = view.instances.get(id_)
             if instance is None or instance.busy or not instance.num_requests:
+                continue
+            if instance.num_under_way and not self._knows_lanes:
                 continue
             draft = draft or view.draft()
             part = draft.on(id_)

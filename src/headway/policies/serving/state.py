@@ -198,20 +198,27 @@ class InstanceState:
     prefills : dict of str to RequestState
         The running requests that have more than one known token to compute, or are amid the layers of a chunk.
     flying : dict of str to RequestState
-        Those that no step can take now: in a stage of a pipeline, or on their way here from another instance.
+        Those that no step can take now: in a stage of a pipeline or a lane, or on their way here from another instance.
     lent : dict of str to RequestState
         Those that run here and have blocks elsewhere.
     guests : dict of str to int
         How many blocks are held here for requests that run elsewhere, by request.
     busy : bool
         Whether no step can begin now.
+    num_lanes : int
+        How many steps can be under way side by side, each with a share of the compute; 1 unless a policy has set it.
+    num_under_way : int
+        With several lanes, how many steps are.
+    decodes_held : bool
+        With several lanes, whether one of these steps is that of all `decodes`, so that no other can take any of them.
     draining : bool
         Whether it takes no more requests, and leaves when it has finished those it has.
     """
 
     __slots__ = (
-        "busy", "decodes", "draining", "flying", "guests", "host_blocks", "id", "kv", "lent", "max_running",
-        "num_layers", "num_stages", "pool", "prefills", "running", "waiting",
+        "busy", "decodes", "decodes_held", "draining", "flying", "guests", "host_blocks", "id", "kv", "lent",
+        "max_running", "num_lanes", "num_layers", "num_stages", "num_under_way", "pool", "prefills", "running",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -241,6 +248,9 @@ class InstanceState:
         self.guests: dict[Id, int] = {}
         self.busy = False
         self.draining = False
+        self.num_lanes = 1
+        self.num_under_way = 0
+        self.decodes_held = False
 
     @property
     def num_running(self) -> int:

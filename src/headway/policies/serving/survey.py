@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from headway.core.nouns import Id
 from headway.policies.serving.nouns import Piece, Step
 from headway.policies.serving.state import InstanceState, RequestState
 
@@ -26,9 +27,11 @@ class Survey:
         The blocks that requests of `rest` need.
     at_door : bool
         Whether it is still in the first stage of its instance.
+    joining : list of str
+        Requests that join the decodes when it is over, because they cannot while it computes them.
     """
 
-    __slots__ = ("at_door", "growth", "rest", "step", "whole")
+    __slots__ = ("at_door", "growth", "joining", "rest", "step", "whole")
 
     def __init__(self, step: Step, whole: bool, rest: tuple[Piece, ...]) -> None:
         self.step = step
@@ -36,6 +39,7 @@ class Survey:
         self.rest = rest
         self.growth: Growth = []
         self.at_door = True
+        self.joining: list[Id] = []
 
     def takes(self, state: RequestState, instance: InstanceState) -> bool:
         """Whether it computes a piece of a request of its instance."""
@@ -57,7 +61,9 @@ def survey(instance: InstanceState, step: Step, can: Collection[str]) -> Survey 
 
 def _split(instance: InstanceState, step: Step) -> tuple[bool, tuple[Piece, ...]]:
     decodes, pieces = instance.decodes.pieces, step.pieces
-    if not decodes or instance.num_stages > 1 or step.speculate:  # who speculates comes farther than the others
+    if not decodes or instance.num_stages > 1 or instance.decodes_held:
+        return False, pieces
+    if step.speculate:  # who speculates comes farther than the others
         return False, pieces
     if pieces is decodes:
         return True, ()
@@ -110,6 +116,8 @@ def _bad_names(instance: InstanceState, found: Survey) -> str | None:
     names = {piece.request for piece in found.rest}
     if len(names) != len(found.rest) or (found.whole and not names.isdisjoint(instance.decodes.members)):
         return "a step takes at most one piece of a request"
+    if instance.decodes_held and not names.isdisjoint(instance.decodes.members):
+        return "a request of it is in a step under way"
     if found.step.speculate and not names.issuperset(found.step.speculate):
         return "tokens are drafted for requests of the step only"
     return None

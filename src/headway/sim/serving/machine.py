@@ -113,6 +113,11 @@ class Machine:
         self._stages_free_s = [0.0] * instance.num_stages
         self._flows: list[Run] = []
 
+    def take_over(self, other: Machine) -> None:
+        """Go on for another machine of the same instance, which is idle."""
+        self.busy_s, self._owed_s = other.busy_s, other._owed_s
+        self._ends, self._landings = other._ends, other._landings
+
     def owe(self, transfer_s: Seconds) -> None:
         """Let the next run of a step wait for a transfer to or from the host."""
         self._owed_s += transfer_s
@@ -193,7 +198,7 @@ class Machine:
                 run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
         else:
             run.shape = shape_of(run, instance)
-            run.lay_out([start_s + self._step_s(run)])
+            run.lay_out([start_s + self._step_s(run, run.shape)])
         self.run_s = run.ends_s[0] - start_s
         run.entry = self._agenda.add(run.ends_s[-1], STEP_END, self._end)
         self._look_ahead(run)
@@ -210,8 +215,8 @@ class Machine:
         self._run = None
         yield from self._done(run)
 
-    def _step_s(self, run: Run) -> Seconds:
-        price_s = self._price.step_s(run.shape)
+    def _step_s(self, run: Run, shape: BatchShape) -> Seconds:
+        price_s = self._price.step_s(shape)
         if self._afar is not None and self._board.lending:
             price_s = self._afar.step_s(self.instance, run, price_s)
         if self._speculation is not None and run.step.speculate:
@@ -312,7 +317,7 @@ class Machine:
     def _flow(self, run: Run) -> None:
         """Send a step through the stages, each of which takes it when it is free."""
         run.shape = shape_of(run, self.instance)
-        stage_s = self._step_s(run)
+        stage_s = self._step_s(run, run.shape)
         at_s = self._board.now_s + self._owed_s
         self._owed_s = 0.0
         for stage, free_s in enumerate(self._stages_free_s):

@@ -19,6 +19,7 @@ from headway.core.slo import SloClass
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.lanes import NUM_LANES
 from headway.policies.serving.nouns import Copy, Lend, Pin, RequestArrived, Step, Uncopy, Unpin
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.afar import Afar
@@ -26,6 +27,7 @@ from headway.sim.serving.agenda import NEWS, WAKE, Agenda
 from headway.sim.serving.copying import Copying
 from headway.sim.serving.fleet import Fleet
 from headway.sim.serving.gaps import TokenGaps
+from headway.sim.serving.lanes import LaneMachine
 from headway.sim.serving.lending import Moving
 from headway.sim.serving.links import Links
 from headway.sim.serving.machine import Machine, Meter
@@ -35,7 +37,7 @@ from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
-ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "lend", "scale"})
+ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "lend", "scale", "lanes"})
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
@@ -112,20 +114,12 @@ class ServingWorld:
         prices = price if isinstance(price, Mapping) else {i.id: price for i in [*instances, *spares]}
         afar = Afar(self.view, self._links, prices)
         self._moving = Moving(self.view, self._links, self._agenda, self._run_s, self._settle)
-        self._machines = {
-            i.id: Machine(
-                i,
-                self.view,
-                prices[i.id],
-                self._agenda,
-                self,
-                gaps,
-                meter,
-                speculation,
-                afar,
-            )
-            for i in [*instances, *spares]
-        }
+
+        def machine(kind: type[Machine], i: InstanceState) -> Machine:
+            return kind(i, self.view, prices[i.id], self._agenda, self, gaps, meter, speculation, afar)
+
+        self._machine = machine
+        self._machines = {i.id: machine(Machine, i) for i in [*instances, *spares]}
         self._all_machines = list(self._machines.values())
         self._at_once = True  # whether what happens now comes before the ends of steps at this instant
         self._wakes: set[tuple[Seconds, str]] = set()
@@ -165,8 +159,8 @@ class ServingWorld:
             return self._start_or_preempt(action)
         if isinstance(action, Copy | Uncopy | Lend):
             return self._lend(action) if isinstance(action, Lend) else self._copy(action)
-        if isinstance(action, Set) and "scale" in self.view.can:
-            return self.fleet.set(action)
+        if isinstance(action, Set):
+            return self._set(action)
         why = self.view.apply(action)
         if why is None and isinstance(action, Pin | Unpin):
             self._look_again(action)
@@ -275,6 +269,23 @@ class ServingWorld:
         else:
             for machine in self._all_machines:
                 machine.plan_anew()
+
+    def _set(self, action: Set) -> str | None:
+        if action.knob != NUM_LANES and "scale" in self.view.can:
+            return self.fleet.set(action)
+        why = self.view.apply(action)
+        if why is None:
+            self._change_lanes(action.of)
+        return why
+
+    def _change_lanes(self, name: Id) -> None:
+        """Run an instance, idle now, in another way."""
+        before = self._machines[name]
+        kind = LaneMachine if before.instance.num_lanes > 1 else Machine
+        if type(before) is not kind:
+            self._machines[name] = after = self._machine(kind, before.instance)
+            after.take_over(before)
+            self._all_machines = list(self._machines.values())
 
     def _wake_at(self, action: Wake) -> None:
         at_s = max(self.view.now_s, action.at_s)  # in this order, what is no number is now

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from headway.core.nouns import Seconds
 from headway.sim.serving.cost.efficiency import EngineFit
 from headway.sim.serving.cost.stage import Stage
 from headway.sim.serving.price import BatchShape, Chunk
+
+DRAWS_ALL = 1 / 3
+"""The share of an accelerator's cores that can draw all of its memory bandwidth; an assumption."""
 
 
 class RooflinePrice:
@@ -16,9 +21,10 @@ class RooflinePrice:
     context), attention of prompts (causal pairs), and the logits of every request in it. Kernels follow each
     other; none overlap.
 
-    A step that gets a share of the compute has its arithmetic slowed by it, its memory traffic not: true above a
-    third of the cores or so, which can draw all the bandwidth, and too kind below. Chunks that pass through some of the
-    layers are taken to pass through the same ones, and the engine's time per token to be spent in equal parts.
+    A step that gets a share of the compute has its arithmetic slowed by it, and its memory traffic not as long as the
+    share is at least `DRAWS_ALL`: so many cores can draw all the bandwidth. Below, everything slows down alike. Chunks
+    that pass through some of the layers are taken to pass through the same ones, and the engine's time per token to be
+    spent in equal parts.
 
     Parameters
     ----------
@@ -35,6 +41,8 @@ class RooflinePrice:
 
     def step_s(self, shape: BatchShape) -> Seconds:
         """Return the time of one run, in seconds. Of an instance in pipeline stages, the time of one stage."""
+        if shape.share < DRAWS_ALL:
+            return self.step_s(replace(shape, share=DRAWS_ALL)) * DRAWS_ALL / shape.share
         costs = self._at.get(shape.share) or self._add(shape.share)
         if shape.chunks or shape.drafted_tokens:
             return costs.mixed_s(shape.num_decodes, shape.context_tokens, shape.chunks, shape.drafted_tokens)
@@ -45,6 +53,14 @@ class RooflinePrice:
         """Return (base_s, per_token_s) of a step of `num_decodes` decodes and nothing else, at the full share."""
         costs = self._at[1.0]
         return costs.lines.get(num_decodes) or costs.line(num_decodes)
+
+    def reads_frac(self, shape: BatchShape) -> float:
+        """Return how much a step reads, as a share of what products of matrices get from the memory."""
+        stage = self.stage
+        attended = shape.context_tokens + sum([chunk.context_tokens * chunk.layers_frac for chunk in shape.chunks])
+        layers_frac = max([chunk.layers_frac for chunk in shape.chunks], default=1.0) if not shape.num_decodes else 1.0
+        moved = layers_frac * stage.weight_bytes(shape.num_tokens) + stage.kv_token_bytes * attended
+        return min(1.0, stage.accelerator.read_s(moved) / stage.gemm.memory_frac / self.step_s(shape))
 
     def _add(self, share: float) -> _AtShare:
         self._at[share] = _AtShare(self.stage, self.engine, share)

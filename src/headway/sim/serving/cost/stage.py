@@ -102,6 +102,11 @@ class Stage:
         layers = self.num_layers
         return layers * fit.fixed_s, layers * pair_s, layers * token_s, layers * context_s
 
+    @property
+    def kv_token_bytes(self) -> float:
+        """Bytes of keys and values of one token, in the layers of one accelerator."""
+        return self.num_layers * self.model.kv_layer_numbers(self.tensor_parallel) * FLOAT_BYTES[self.kv]
+
     def weight_bytes(self, tokens: int) -> float:
         """Return the bytes of weights that a step of so many tokens reads on one accelerator."""
         if tokens == 0:
