@@ -33,6 +33,8 @@ class Setting:
         How the model is split.
     context_tokens : int
         Longest prompt and output together; 0 takes the model's own.
+    routing_skew : float or None
+        How unevenly tokens visit the experts of a mixture; None takes that of the kernel measurements.
     rate_per_s : float
         Mean arrivals per second at load 1, > 0.
     num_requests : int
@@ -45,6 +47,7 @@ class Setting:
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     context_tokens: int = 0
+    routing_skew: float | None = None
     rate_per_s: float = 1.0
     num_requests: int = 1024
 
@@ -100,5 +103,5 @@ def _scenario(setting: Setting) -> ServingScenario:
         pipeline_parallel=setting.pipeline_parallel,
     )
     trace = TraceSpec(lengths=setting.lengths, num_requests=setting.num_requests, rate_per_s=setting.rate_per_s)
-    model = ModelSpec(name=setting.model, context_tokens=setting.context_tokens)
+    model = ModelSpec(name=setting.model, context_tokens=setting.context_tokens, routing_skew=setting.routing_skew)
     return ServingScenario(trace=trace, model=model, fleet=(fleet,))

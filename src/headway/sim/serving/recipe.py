@@ -29,6 +29,9 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     context_tokens : int
         Longest prompt and output together, >= 1, for a model that was stretched beyond its config, as by scaled rotary
         positions; 0 takes the config's.
+    routing_skew : float or None
+        How unevenly tokens visit the experts of a mixture, >= 0; that of the accelerator's kernel measurements by
+        default. See `headway.sim.serving.cost.experts.Coverage`.
     """
 
     name: str = "llama-3-8b"
@@ -38,10 +41,11 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     context_tokens: int = 0
     acceptance_frac: float = 0.0
     draft_s: Seconds = 1e-3
+    routing_skew: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_tokens", "context_tokens"):
-            if getattr(self, name) < 0:
+        for name in ("max_tokens", "context_tokens", "routing_skew"):
+            if not (getattr(self, name) or 0) >= 0:
                 raise ConfigError(f"model {self.name}: {name} must be >= 0, got {getattr(self, name)}. Leave it out.")
         if not 0 <= self.acceptance_frac <= 1 or not 0 <= self.draft_s < math.inf:
             raise ConfigError(

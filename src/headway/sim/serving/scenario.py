@@ -197,6 +197,7 @@ class ServingScenario:
             memory_frac=spec.memory_frac,
             max_batched_tokens=spec.max_batched_tokens,
             engine_fit=spec.engine,
+            routing_skew=self.model.routing_skew,
         )
 
     def _check(self, table: RequestTable) -> None:

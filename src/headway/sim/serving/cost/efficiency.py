@@ -66,6 +66,11 @@ class Efficiency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         }
         return replace(self, gemm=gemm)
 
+    def skewed(self, skew: float) -> Efficiency:
+        """Return the same with tokens that visit the experts of a mixture as unevenly as this."""
+        experts = self.experts or {"bf16": ExpertFit()}
+        return replace(self, experts={name: replace(fit, skew=skew) for name, fit in experts.items()})
+
 
 class EngineFit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a serving engine adds to the time of its kernels.

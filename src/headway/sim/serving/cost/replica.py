@@ -84,6 +84,7 @@ def replica(
     max_batched_tokens: int = 8192,
     engine_fit: str | EngineFit = "vllm",
     efficiency_fit: Efficiency | None = None,
+    routing_skew: float | None = None,
 ) -> Replica:
     """Work out what one instance of a model costs on an accelerator.
 
@@ -107,6 +108,8 @@ def replica(
         What the engine adds: a name in `engines.toml`, or numbers.
     efficiency_fit : Efficiency or None
         How well kernels run; None takes the fits that come with Headway.
+    routing_skew : float or None
+        How unevenly tokens visit the experts of a mixture, >= 0 (see `Coverage`); None takes that of the fits.
 
     Raises
     ------
@@ -119,6 +122,7 @@ def replica(
     _check(facts, tensor_parallel, pipeline_parallel, weights, kv, memory_frac, max_batched_tokens)
     added = engine(engine_fit) if isinstance(engine_fit, str) else engine_fit
     fits = efficiency_fit or efficiency(hardware.name)
+    fits = fits if routing_skew is None else fits.skewed(routing_skew)
     plan = plan_memory(
         facts, hardware, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel, weights=weights, kv=kv,
         memory_frac=memory_frac, max_batched_tokens=max_batched_tokens,
