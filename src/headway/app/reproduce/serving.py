@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headway.app.studies.capacity import largest_load
@@ -83,10 +84,28 @@ def capacity_per_s(
         The search ends when it is as exact as this, > 0.
     """
 
-    def attempt(load: float) -> Verdict:
+    def passes(load: float) -> bool:
         numbers = play(setting, seat, seed, load)
-        passed = numbers["p99_itl_s"] <= p99_itl_s and numbers["p50_queue_s"] < p50_queue_s
-        rate_per_s = load * setting.rate_per_s
+        return numbers["p99_itl_s"] <= p99_itl_s and numbers["p50_queue_s"] < p50_queue_s
+
+    return largest_rate_per_s(setting, passes, tolerance_frac=tolerance_frac)
+
+
+def largest_rate_per_s(setting: Setting, passes: Callable[[float], bool], *, tolerance_frac: float = 0.03) -> float:
+    """Return the largest rate of arrivals that passes; 0 when there is none.
+
+    Parameters
+    ----------
+    setting : Setting
+        Where; its rate is load 1, which is tried first.
+    passes : callable of (load) -> bool
+        Tries a load.
+    tolerance_frac : float
+        The search ends when it is as exact as this, > 0.
+    """
+
+    def attempt(load: float) -> Verdict:
+        passed, rate_per_s = passes(load), load * setting.rate_per_s
         return Verdict(
             passed=passed, good_frac=math.nan, whole=True, num_runs=1, rate_per_s=rate_per_s, numbers={}, wall_s=0.0
         )
