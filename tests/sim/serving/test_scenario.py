@@ -14,7 +14,10 @@ from headway.core.events import Event
 from headway.core.parameters import decode
 from headway.core.scenario import Outcome
 from headway.policies.serving.seats import ServingView
+from headway.sim.serving.price import BatchShape
+from headway.sim.serving.recipe import FleetSpec
 from headway.sim.serving.scenario import ServingScenario
+from headway.traces.spec import TraceSpec
 
 SETTING: dict[str, Any] = {
     "trace": {"source": "azure-code", "max_requests": 150, "rate_per_s": 3.0},
@@ -186,3 +189,17 @@ def test_promises_to_the_classes_of_a_recipe_are_kept_apart() -> None:
     trace = {**SETTING["trace"], "slo_classes": {"chat": 0.5, "batch": 0.5}}
     rows = play(trace=trace, slo=[{"name": "chat", "ttft_s": 1.0}]).report.slos
     assert 0 < rows[0].met + rows[0].missed < 150
+
+
+def test_a_slower_engine_adds_to_each_step() -> None:
+    quick, slow = (
+        ServingScenario(
+            trace=TraceSpec(lengths="arxiv-summarization", num_requests=1, rate_per_s=1.0),
+            fleet=(FleetSpec(extra_step_s=extra),),
+        )
+        for extra in (0.0, 0.01)
+    )
+    step_s = [one.places[0].replica.price.step_s(BatchShape(1, 10)) for one in (quick, slow)]
+    assert step_s[1] - step_s[0] == pytest.approx(0.01)
+    with pytest.raises(ConfigError, match="extra_step_s must be >= 0"):
+        FleetSpec(extra_step_s=-1.0)

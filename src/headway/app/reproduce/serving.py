@@ -36,6 +36,8 @@ class Setting:
         Longest prompt and output together; 0 takes the model's own.
     routing_skew : float or None
         How unevenly tokens visit the experts of a mixture; None takes that of the kernel measurements.
+    extra_step_s : float
+        What a slower engine adds to each step, in seconds, >= 0.
     rate_per_s : float
         Mean arrivals per second at load 1, > 0.
     num_requests : int
@@ -49,6 +51,7 @@ class Setting:
     pipeline_parallel: int = 1
     context_tokens: int = 0
     routing_skew: float | None = None
+    extra_step_s: Seconds = 0.0
     rate_per_s: float = 1.0
     num_requests: int = 1024
 
@@ -120,6 +123,7 @@ def _scenario(setting: Setting) -> ServingScenario:
         accelerator=setting.accelerator,
         tensor_parallel=setting.tensor_parallel,
         pipeline_parallel=setting.pipeline_parallel,
+        extra_step_s=setting.extra_step_s,
     )
     trace = TraceSpec(lengths=setting.lengths, num_requests=setting.num_requests, rate_per_s=setting.rate_per_s)
     model = ModelSpec(name=setting.model, context_tokens=setting.context_tokens, routing_skew=setting.routing_skew)

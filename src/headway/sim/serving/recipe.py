@@ -89,6 +89,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Whether prefixes are remembered.
     engine : str
         Whose overheads are added: a name of the engines' table.
+    extra_step_s : float
+        What a slower engine adds to each step, in seconds, >= 0.
     calibration : str
         A file that `headway calibrate` wrote; it stands in for model and accelerator.
     host_blocks : int
@@ -111,6 +113,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_running: int | None = None
     caching: bool = True
     engine: str = "vllm"
+    extra_step_s: Seconds = 0.0
     calibration: str = ""
     host_blocks: int = 0
     usd_per_h: float | None = None
@@ -132,6 +135,9 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.instances if self.max_instances is None else self.max_instances
 
     def _check_numbers(self) -> None:
+        if not 0 <= self.extra_step_s < math.inf:
+            must = f"extra_step_s must be >= 0, got {self.extra_step_s}"
+            raise ConfigError(f"fleet {self.pool}: {must}. Mend [[fleet]].")
         least = 1 if self.max_instances is None else 0
         if self.instances < least:
             raise ConfigError(f"fleet {self.pool}: instances must be >= {least}, got {self.instances}. Mend [[fleet]].")

@@ -25,6 +25,7 @@ from headway.policies.serving.seats import ServingView
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving import log
 from headway.sim.serving.cost.configs import model_facts
+from headway.sim.serving.cost.efficiency import EngineFit, engine
 from headway.sim.serving.cost.fitted import fitted_replica
 from headway.sim.serving.cost.replica import Replica, replica
 from headway.sim.serving.energy import JOULES_PER_KWH, EnergyMeter
@@ -196,7 +197,7 @@ class ServingScenario:
             kv=self.model.kv,
             memory_frac=spec.memory_frac,
             max_batched_tokens=spec.max_batched_tokens,
-            engine_fit=spec.engine,
+            engine_fit=_engine(spec),
             routing_skew=self.model.routing_skew,
         )
 
@@ -355,6 +356,11 @@ class _Playing:
         """Return for how long each instance was in use."""
         fleet = self.world.fleet
         return {place.id: fleet.on_s(place.id, duration_s) for place in self.scenario.places}
+
+
+def _engine(spec: FleetSpec) -> EngineFit:
+    made = engine(spec.engine)
+    return msgspec.structs.replace(made, step_s=made.step_s + spec.extra_step_s)
 
 
 class _Telling:

@@ -38,6 +38,8 @@ TTFT_S: Seconds = 5.0
 MEAN_GAPS = 5.0
 """Its bound on the time per token, in steps of 32 decodes with 4,096 tokens of context."""
 GOOD_FRAC = 0.9
+EXTRA_STEP_S: Seconds = 0.016
+"""Between the published P99 gaps, 48.4 and about 35 ms, and ours without it."""
 MAX_SEQS = 256
 
 FELT = ("mean_ttft_s", "p99_ttft_s", "mean_tpot_s", "p99_itl_s", "mean_e2e_s")
@@ -55,10 +57,11 @@ def chunks(tokens: int) -> Batch:
 
 def capacity(seed: int, quick: bool) -> Numbers:
     """Measure the largest rates at which 90% of the requests are within both bounds."""
-    found: dict[str, dict[str, float]] = {who: {} for who in seats()}
-    for data, setting in DATA.items():
-        for who, seat in seats().items():
-            found[who][f"{data}_per_s"] = carried_per_s(setting, seat, seed, quick)
+    found: dict[str, dict[str, float]] = {}
+    for who, seat in seats().items():
+        found[who] = {f"{data}_per_s": carried_per_s(setting, seat, seed, quick) for data, setting in DATA.items()}
+        slow = replace(ARXIV, extra_step_s=EXTRA_STEP_S)
+        found[f"{who}-slow"] = {"arxiv_per_s": carried_per_s(slow, seat, seed, quick)}
     return found
 
 
@@ -70,7 +73,7 @@ def carried_per_s(setting: Setting, seat: Batch, seed: int, quick: bool, ttft_s:
         works = setting.scenario.play(Stack(batch=seat), seed=seed, load=load).works
         return float(np.mean((works["ttft_s"] <= ttft_s) & (works["tpot_s"] <= bound_s))) >= GOOD_FRAC
 
-    return largest_rate_per_s(setting, passes, tolerance_frac=0.1 if quick else 0.03)
+    return largest_rate_per_s(setting, passes, tolerance_frac=0.1 if quick else 0.04)
 
 
 def tpot_bound_s(setting: Setting) -> Seconds:
@@ -80,8 +83,10 @@ def tpot_bound_s(setting: Setting) -> Seconds:
 
 
 def felt(seed: int, quick: bool) -> Numbers:
-    """Measure what is felt on arXiv at the rate that chunks of 512 just carry."""
-    return _at_rate(ARXIV, FULL_PER_S["arxiv"], seats(), seed, quick, FELT)
+    """Measure what is felt on arXiv at the rate that chunks of 512 just carry, here and on a slower engine."""
+    found = _at_rate(ARXIV, FULL_PER_S["arxiv"], seats(), seed, quick, FELT)
+    slow = _at_rate(replace(ARXIV, extra_step_s=EXTRA_STEP_S), 1.3, seats(), seed, quick, FELT)
+    return found | {f"{who}-slow": numbers for who, numbers in slow.items()}
 
 
 def dense(seed: int, quick: bool) -> Numbers:

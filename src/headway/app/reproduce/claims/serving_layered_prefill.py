@@ -19,20 +19,28 @@ WHO = {
     "layered": "cohorts through ceil(L / 512) groups of layers beside all decodes",
     "chunks-512": "chunks beside all decodes, budget 512",
 }
+SLOW = {f"{who}-slow": f"{about}; 16 ms more per step" for who, about in WHO.items()}
 BOUNDS_NOTE = (
     "Carried is a rate at which 90% of the requests have their first token within 5 s and the others, in their mean, "
     "within five times a step of 32 decodes with 4,096 tokens of context. The published bound on the first token is "
     "not known to us; the gain on arXiv is 1.6 with 2 s and 1.5 with 10 s."
 )
 RATE_NOTE = (
-    "Our engine is faster than the published one: chunks of 512 carry 2.3 requests of arXiv per second, and 1.3 there. "
-    "What is felt is compared at the rate that chunks of 512 just carry, there and here."
+    "Our engine is faster than the published one: chunks of 512 carry 2.3 requests of arXiv per second, and 1.3 there, "
+    "and the P99 gap between tokens is 30 ms, and 48 there. With 16 ms more per step the gap is about the published "
+    "one, and so are the rates."
 )
 FELT = {
     "mean_ttft_s": (1.24, 2.80), "p99_ttft_s": (4.10, 8.65), "mean_tpot_s": (0.65, 1.0), "p99_itl_s": (0.73, 1.0),
     "mean_e2e_s": (5.5, 9.4),
 }  # fmt: skip
 """Published numbers of layers and of chunks, or their ratio."""
+FELT_SECONDS = {
+    (who, metric): value
+    for metric, pair in FELT.items()
+    if pair[1] != 1.0
+    for who, value in zip(WHO, pair, strict=True)
+}
 
 
 CLAIMS = (
@@ -44,15 +52,26 @@ CLAIMS = (
         hardware=MOE + "; GPT-OSS-20B on the same",
         here=HERE + "; Qwen3-30B-A3B alone",
         ours="layered",
-        contestants=WHO,
+        contestants=WHO | SLOW,
         measure=settings.capacity,
-        directions=[*rising("arxiv_per_s", "chunks-512", "layered"), *rising("chat_per_s", "chunks-512", "layered")],
+        directions=[
+            *rising("arxiv_per_s", "chunks-512", "layered"),
+            *rising("chat_per_s", "chunks-512", "layered"),
+            *rising("arxiv_per_s", "chunks-512-slow", "layered-slow"),
+        ],
         sizes=[
             Size(ratio("arxiv_per_s", "layered", "chunks-512"), 1.295, slack=0.155),
             Size(ratio("chat_per_s", "layered", "chunks-512"), 1.295, slack=0.155),
+            Size(ratio("arxiv_per_s", "layered-slow", "chunks-512-slow"), 1.6 / 1.3, slack=0.1),
         ],
         claimed={("layered", "arxiv_per_s"): 1.6, ("chunks-512", "arxiv_per_s"): 1.3},
-        notes=[BOUNDS_NOTE, RATE_NOTE, "Both ratios are held against the published range, 1.14 to 1.45."],
+        notes=[
+            BOUNDS_NOTE,
+            RATE_NOTE,
+            "At our own speed both ratios are held against the published range, 1.14 to 1.45; arXiv's is just beyond. "
+            "The shorter a step, the more the reads of experts weigh in it: on the slower engine, whose rates are the "
+            "published ones, the ratio is within 0.1 of the published one.",
+        ],
     ),
     Claim(
         id="felt",
@@ -60,18 +79,19 @@ CLAIMS = (
         "8.65 to 4.10 s, mean time per token by 35%, P99 gap by 27%, time to the last token from 9.4 to 5.5 s.",
         source="evaluation, Qwen3-30B-A3B on arXiv at 1.3 requests per second",
         hardware=MOE,
-        here=HERE + "; 2.2 requests per second",
+        here=HERE + "; 2.2 requests per second, and 1.3 on the slower engine",
         ours="layered",
-        contestants=WHO,
+        contestants=WHO | SLOW,
         measure=settings.felt,
-        directions=[below for metric in FELT for below in rising(metric, "layered", "chunks-512")],
-        sizes=[Size(ratio(metric, "layered", "chunks-512"), ours / theirs) for metric, (ours, theirs) in FELT.items()],
-        claimed={
-            (who, metric): value
-            for metric, pair in FELT.items()
-            if pair[1] != 1.0
-            for who, value in zip(WHO, pair, strict=True)
-        },
+        directions=[
+            *(below for metric in FELT for below in rising(metric, "layered", "chunks-512")),
+            *(below for metric in FELT for below in rising(metric, "layered-slow", "chunks-512-slow")),
+        ],
+        sizes=[
+            *(Size(ratio(metric, "layered", "chunks-512"), ours / theirs) for metric, (ours, theirs) in FELT.items()),
+            *(Size(Of(f"{who}-slow", metric), value) for (who, metric), value in FELT_SECONDS.items()),
+        ],
+        claimed=FELT_SECONDS | {(f"{who}-slow", metric): value for (who, metric), value in FELT_SECONDS.items()},
         notes=[RATE_NOTE, "So near the limit of the chunks their TTFT depends on the rate more than on anything else."],
     ),
     Claim(
@@ -99,14 +119,15 @@ CLAIMS = (
         },
         notes=[
             "Ours are two to four times as many bytes. Each chunk of 512 visits nearly all experts, 58 GB, so 100 "
-            "prompts of 7,600 tokens come to 86 TB without any decode: that, and the 955 GB per request published beside it, "
-            "agree with ours and not with 35.6 TB. We judge the ratios."
+            "prompts of 7,600 tokens come to 86 TB without any decode: that, and the 955 GB per request published "
+            "beside it, agree with ours and not with 35.6 TB. We judge the ratios."
         ],
     ),
     Claim(
         id="chunk-sizes",
         text="From chunks of 512 to 2048, reads of experts fall from 955 to 304 GB per request, energy from 60.2 to "
-        "32.4 mJ per token, and the rate that is carried rises from 1.3 to 2.6, but the P99 gap does from 48.4 to 129 ms.",
+        "32.4 mJ per token, and the rate that is carried rises from 1.3 to 2.6, but the P99 gap does from 48.4 to 129 "
+        "ms.",
         source="motivation, chunk sizes",
         hardware=MOE,
         here=HERE + "; arXiv, each at the rate that it carries",
