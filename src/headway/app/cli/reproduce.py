@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from headway.app.cli import studying
 from headway.app.cli.output import Json, err, out, print_json
-from headway.app.cli.studying import HtmlFlag, WorkersFlag, setting
+from headway.app.cli.studying import HtmlFlag, ResumeFlag, WorkersFlag, setting
 
 if TYPE_CHECKING:
     from headway.app.reproduce.claim import Claim
@@ -24,10 +25,12 @@ def reproduce(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="Of a mechanism; none lists what there is.")] = "",
     *,
+    all_: Annotated[str, setting("--all", metavar="FAMILY", help="All mechanisms of a family, in one table.")] = "",
     claims: Annotated[str, setting(metavar="A,B", help="Only these claims.")] = "",
     seeds: Annotated[str, setting(metavar="N", help="How many, or which (0,3,7); 5, and 3 when quick.")] = "",
     quick: Annotated[bool, setting("--quick", help="Seconds instead of minutes: fewer requests and seeds.")] = False,
     workers: WorkersFlag = 0,
+    resume: ResumeFlag = None,
     html: HtmlFlag = None,
     json: Json = False,
 ) -> None:
@@ -35,13 +38,21 @@ def reproduce(
     from headway.app.reproduce import running
     from headway.core.errors import ConfigError
 
-    if not id:
+    if not id and not all_:
         _list(json)
         return
     studying.check_figures(html)
     chosen = studying.whole_numbers(seeds or str(QUICK_SEEDS if quick else SEEDS), "--seeds")
     if not chosen:
         raise ConfigError(f"--seeds: must be one or more, got {seeds!r}. Try 5.")
+    if all_:
+        beside = [name for name, is_given in (("ID", id), ("--claims", claims), ("--html", html)) if is_given]
+        if beside:
+            raise ConfigError(f"--all: must stand without {beside[0]}, got both. Leave one out.")
+        _all(all_, chosen, quick, workers, resume, json)
+        return
+    if resume is not None:
+        raise ConfigError("--resume: must stand beside --all, got it without. Leave it out.")
     with studying.progress("playing") as tell:
         names = [word.strip() for word in claims.split(",") if word.strip()]
         found = running.reproduce(
@@ -53,6 +64,23 @@ def reproduce(
         print_json(running.told(found))
     else:
         _print(found)
+
+
+def _all(family: str, seeds: tuple[int, ...], quick: bool, workers: int, folder: Path | None, json: bool) -> None:
+    from headway.app.reproduce.everything import headline_table, reproduce_all, rows_of
+
+    rows = rows_of(family)
+    start_s = time.perf_counter()
+    with studying.progress("playing") as tell:
+        found = list(
+            reproduce_all(rows, seeds=seeds, quick=quick, num_workers=workers, folder=folder, on_progress=tell)
+        )
+    if json:
+        print_json(found)
+        return
+    studying.print_table(headline_table(found))
+    pace = " (quick)" if quick else ""
+    out().print(f"{len(seeds)} seeds, {time.perf_counter() - start_s:.0f} s{pace}", markup=False, style="dim")
 
 
 def _list(json: bool) -> None:
