@@ -34,6 +34,8 @@ SHARED = {
     "lanes",
     "latency_laws",
     "lending",
+    "length_laws",
+    "length_sources",
     "lengths",
     "memory",
     "nouns",

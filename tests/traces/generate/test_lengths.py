@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.traces.generate.lengths import AnyLengths, Fixed, Like, LogNormal, Quantiles, normal_cdf
+from headway.traces.generate.lengths import AnyLengths, Castillo, Fixed, Like, LogNormal, Quantiles, normal_cdf
 from headway.traces.generate.named import NAMED
 from headway.traces.generate.prefixes import PrefixGroups
 from headway.traces.table import RequestTable
@@ -84,6 +84,9 @@ def test_the_normal_distribution_is_exact_enough() -> None:
     [
         ({"kind": "fixed", "prompt_tokens": 0}, "prompt_tokens must be >= 1"),
         ({"kind": "fixed", "max_tokens": 1}, "max_tokens must be >= 2"),
+        ({"kind": "castillo", "endless_frac": 2.0}, "endless_frac must be in"),
+        ({"kind": "castillo", "most_tokens": 0}, "most_tokens must be >= 1"),
+        ({"kind": "castillo", "corpus": "alpacca"}, "Nearest: alpaca"),
         ({"kind": "lognormal", "prompt_median": 0, "output_median": 1}, "prompt_median must be > 0"),
         ({"kind": "quantiles", "prompt": [5, 4], "output": [1, 2]}, "prompt must be rising"),
         ({"kind": "quantiles", "prompt": [1, 2], "output": [1, 2], "levels": [0, 0.5]}, "levels must be rising"),
@@ -110,3 +113,21 @@ def test_short_prompts_hold_a_piece_of_the_beginning() -> None:
     assert prefixes[1].tolist() == prefixes[2][:2].tolist() == prefixes[3][:2].tolist()
     with pytest.raises(ConfigError, match="num_groups must be >= 1"):
         PrefixGroups(num_groups=0)
+
+
+def test_outputs_vary_between_prompts_and_within_one() -> None:
+    model = Castillo(mean_tokens=300, corpus="sharegpt", endless_frac=0.0)
+    prompt, output = model.draw(NUM, rng())
+    assert output.mean() == pytest.approx(300, rel=0.02)
+    assert np.log(output[output > 20]).std() == pytest.approx(np.hypot(0.7, 0.25), rel=0.05)
+    assert np.median(prompt) == pytest.approx(150, rel=0.02)
+    assert prompt.max() == 2500
+    longer = Castillo(mean_tokens=300, corpus="apps", endless_frac=0.0).draw(NUM, rng())[1]
+    assert longer.mean() == pytest.approx(1.6 * 300, rel=0.02)
+
+
+def test_some_outputs_never_end() -> None:
+    output = Castillo(mean_tokens=300, endless_frac=0.01).draw(NUM, rng())[1]
+    assert (output == 15_000).mean() == pytest.approx(0.01, rel=0.1)
+    assert np.percentile(output, 99.5) == 15_000
+    assert (Castillo(endless_frac=1.0, most_tokens=50).draw(10, rng())[1] == 50).all()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from msgspec import Struct
 
-from headway.core.errors import ConfigError
+from headway.core.errors import ConfigError, unknown_name
 from headway.traces.table import Floats, Ints, RequestTable
 
 Z90 = 1.2815515655446004
@@ -187,6 +187,71 @@ class Quantiles(Lengths, frozen=True, kw_only=True, tag="quantiles"):
         return np.array(self.levels) if self.levels else np.linspace(0, 1, len(table))
 
 
+CORPORA = {
+    "dolly": 0.6, "sharegpt": 1.0, "alpaca": 0.7, "mbpp": 0.8, "apps": 1.6, "ds-1000": 0.9, "bigcodebench": 1.4,
+}  # fmt: skip
+"""How much longer than a model's mean outputs to the prompts of a corpus are: an assumption, in the order in which short
+instructions, chats and programming contests ask for them."""
+
+
+class Castillo(Lengths, frozen=True, kw_only=True, tag="castillo"):
+    """Outputs of a model to prompts of a corpus: prompts differ, so do samples of one prompt, and a few never end.
+
+    Parameters
+    ----------
+    mean_tokens : float
+        Of the model's outputs over all corpora, without those that never end, >= 1; 350, an assumption.
+    corpus : str
+        ``"dolly"``, ``"sharegpt"``, ``"alpaca"``, ``"mbpp"``, ``"apps"``, ``"ds-1000"`` or ``"bigcodebench"``.
+    between_sigma, within_sigma : float
+        Standard deviations of the logarithms of the medians of prompts, and of samples around that of theirs, >= 0;
+        0.7 and 0.25, assumptions: samples vary by 10 to 50% of their mean, all together by about 100%.
+    endless_frac : float
+        The share of outputs that repeat themselves up to `most_tokens`, in [0, 1]; 0.005, of published 0 to 2%.
+    most_tokens : int
+        Where outputs are cut off, >= 1; 15,000, as published.
+    prompt_median, prompt_sigma : float
+        Of the prompts, in tokens, > 0, and of their logarithm, >= 0; 150 and 0.9, assumptions.
+    longest_prompt_tokens : int
+        Where prompts are cut off, >= 1; 2,500, as published.
+
+    Notes
+    -----
+    Source: Perez-Ramirez, Kostic, Boman, "CASTILLO: Characterizing Response Length Distributions of Large Language
+    Models", 2025, arXiv 2505.16881: the structure and both cuts. The sizes are assumptions, to be replaced by those
+    of one's own model.
+    """
+
+    mean_tokens: float = 350.0
+    corpus: str = "sharegpt"
+    between_sigma: float = 0.7
+    within_sigma: float = 0.25
+    endless_frac: float = 0.005
+    most_tokens: int = 15_000
+    prompt_median: float = 150.0
+    prompt_sigma: float = 0.9
+    longest_prompt_tokens: int = 2500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.corpus not in CORPORA:
+            raise unknown_name("lengths: corpus", self.corpus, list(CORPORA))
+        for name in ("mean_tokens", "most_tokens", "longest_prompt_tokens"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
+        for name in ("between_sigma", "within_sigma", "prompt_sigma"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, ">= 0")
+        _require("prompt_median", self.prompt_median, self.prompt_median > 0, "> 0")
+        _require("endless_frac", self.endless_frac, 0 <= self.endless_frac <= 1, "in [0, 1]")
+
+    def _draw(self, num: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        prompt = self.prompt_median * np.exp(self.prompt_sigma * rng.standard_normal(num))
+        between, within = self.between_sigma, self.within_sigma
+        centre = np.log(self.mean_tokens * CORPORA[self.corpus]) - (between**2 + within**2) / 2
+        output = np.exp(centre + between * rng.standard_normal(num) + within * rng.standard_normal(num))
+        output[rng.random(num) < self.endless_frac] = self.most_tokens
+        return whole(np.minimum(prompt, self.longest_prompt_tokens)), whole(np.minimum(output, self.most_tokens))
+
+
 class Like(Struct, frozen=True):
     """Lengths as in a table: whole rows are drawn from it, so that prompt and output stay together.
 
@@ -204,7 +269,7 @@ class Like(Struct, frozen=True):
         return self.table.prompt_tokens[rows], self.table.output_tokens[rows]
 
 
-AnyLengths = Fixed | LogNormal | Quantiles
+AnyLengths = Fixed | LogNormal | Quantiles | Castillo
 """What ``lengths = { kind = ... }`` of a recipe may be."""
 
 
