@@ -190,8 +190,8 @@ class Quantiles(Lengths, frozen=True, kw_only=True, tag="quantiles"):
 CORPORA = {
     "dolly": 0.6, "sharegpt": 1.0, "alpaca": 0.7, "mbpp": 0.8, "apps": 1.6, "ds-1000": 0.9, "bigcodebench": 1.4,
 }  # fmt: skip
-"""How much longer than a model's mean outputs to the prompts of a corpus are: an assumption, in the order in which short
-instructions, chats and programming contests ask for them."""
+"""How much longer than a model's mean outputs to the prompts of a corpus are: an assumption, in the order in which
+short instructions, chats and programming contests ask for them."""
 
 
 class Castillo(Lengths, frozen=True, kw_only=True, tag="castillo"):
