@@ -116,7 +116,8 @@ class Castillo:
         self.num_least = num_least
         self._rng = np.random.default_rng(0)
         self._ask: Callable[[Id], int] | None = None
-        self._forget()
+        self._under_way: dict[Id, Request] = {}
+        self._source: LengthSource = self._learner()
 
     def reset(self, rng: np.random.Generator) -> None:
         """Forget all lengths."""
@@ -165,8 +166,8 @@ class Castillo:
         self._source.learn(request, output_tokens)
 
     def _forget(self) -> None:
-        self._under_way: dict[Id, Request] = {}
-        self._source: LengthSource = self._learner()
+        self._under_way = {}
+        self._source = self._learner()
 
     def _learner(self) -> LengthSource:
         return Regressed(self.num_least) if self.kind == "learned" else SeenLengths(self.num_kept, self.num_least)
