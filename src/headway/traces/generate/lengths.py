@@ -235,7 +235,7 @@ class Castillo(Lengths, frozen=True, kw_only=True, tag="castillo"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.corpus not in CORPORA:
-            raise unknown_name("lengths: corpus", self.corpus, list(CORPORA))
+            raise ConfigError(str(unknown_name("lengths: corpus", self.corpus, list(CORPORA))))
         for name in ("mean_tokens", "most_tokens", "longest_prompt_tokens"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
         for name in ("between_sigma", "within_sigma", "prompt_sigma"):
