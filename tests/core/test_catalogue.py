@@ -50,6 +50,7 @@ SHARED = {
     "stack",
     "state",
     "survey",
+    "ttl",
     "wrap",
 }  # fmt: skip
 """Files of a family that are no mechanisms."""
