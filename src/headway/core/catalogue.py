@@ -44,6 +44,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scenario: str
         ``"module:Class"`` of its `Scenario`, whose constructor takes what a recipe says of the setting. Empty when the
         family has none yet.
+    bound : str
+        ``"module:function"`` of (scenario, seed, load, uses) -> an object with `good_frac`: the largest share of works
+        that any policy could serve as promised. Empty when nobody knows.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lying: str = ""
     wrap: str = ""
     scenario: str = ""
+    bound: str = ""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -43,6 +43,9 @@ def compare(
     seeds: Annotated[str, setting(metavar="N", help="How many, or which (0,3,7), instead.")] = "",
     requests: RequestsFlag = None,
     metrics: Annotated[str, setting(metavar="M,N", help="Which numbers the tables show.")] = "",
+    bound: Annotated[
+        bool, setting("--bound", help="Hold policies against the largest share of good requests that is possible.")
+    ] = False,
     workers: WorkersFlag = 0,
     ray: RayFlag = False,
     ray_address: RayAddressFlag = "",
@@ -71,7 +74,10 @@ def compare(
     )
     _ = recipe.policy  # there must be one
     start_s = time.perf_counter()
-    results = _play(jobs_of(recipe), workers, studying.ray_address(ray, ray_address), resume)
+    jobs = jobs_of(recipe)
+    results = _play(jobs, workers, studying.ray_address(ray, ray_address), resume)
+    if bound:
+        results = _hold_against_the_possible(jobs, results)
     found = comparison_of(recipe, results)
     wall_s = time.perf_counter() - start_s
     _write(found, html, plot, studying.command(ctx))
@@ -96,6 +102,13 @@ def _play(jobs: list[Job], num_workers: int, address: str, resume: Path | None) 
 
         tell(0, len(jobs))
         return sweep(jobs, num_workers=num_workers, ray_address=address, cache=cache, on_result=on_result)
+
+
+def _hold_against_the_possible(jobs: list[Job], results: list[Result]) -> list[Result]:
+    from headway.app.studies.possible import with_possible
+
+    with studying.progress("bounding") as tell:
+        return with_possible(jobs, results, tell)
 
 
 def _write(found: Comparison, html: Path | None, plot: Path | None, command: str) -> None:

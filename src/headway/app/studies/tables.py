@@ -14,7 +14,8 @@ from headway.plots.tables import Amount, Cell, Column, Table
 
 SHOWN = (
     "p50_ttft_s", "p99_ttft_s", "p50_tpot_s", "p99_tpot_s", "p99_itl_s", "p50_e2e_s", "p99_e2e_s", "p99_queue_s",
-    "goodput_frac", "output_tokens_per_s", "busy_frac", "num_preemptions", "cost_usd_per_mtok",
+    "goodput_frac", "possible_frac", "of_possible_frac", "output_tokens_per_s", "busy_frac", "num_preemptions",
+    "cost_usd_per_mtok",
 )  # fmt: skip
 """What a comparison shows of all that was measured; the rest is in its JSON."""
 FACTS = (
