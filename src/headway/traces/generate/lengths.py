@@ -252,6 +252,51 @@ class Castillo(Lengths, frozen=True, kw_only=True, tag="castillo"):
         return whole(np.minimum(prompt, self.longest_prompt_tokens)), whole(np.minimum(output, self.most_tokens))
 
 
+class Zipf(Lengths, frozen=True, kw_only=True, tag="zipf"):
+    """Power-law lengths: mostly short ones, and a few that are very long.
+
+    A rank is drawn from 1 to twice the mean by Zipf's law, and scaled so that the mean comes out.
+
+    Parameters
+    ----------
+    prompt_mean, output_mean : int
+        Mean lengths before anything is cut off, >= 1, in tokens.
+    prompt_exponent, output_exponent : float
+        The probability of a rank is its inverse to this power, >= 0.
+    cut_tokens : int
+        Longer prompts and outputs are cut off there, >= 1; 6144.
+
+    Notes
+    -----
+    Source: the generator that the authors of Sun et al., "Llumnix: Dynamic Scheduling for Large Language Model
+    Serving", OSDI 2024, arXiv 2406.03243, released with exponents 2.0, 1.5 and 1.15 for means of 128, 256 and 512.
+    """
+
+    prompt_mean: int
+    output_mean: int
+    prompt_exponent: float = 1.5
+    output_exponent: float = 1.5
+    cut_tokens: int = 6144
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("prompt_mean", "output_mean", "cut_tokens"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
+        for name in ("prompt_exponent", "output_exponent"):
+            _require(name, getattr(self, name), 0 <= getattr(self, name) < np.inf, ">= 0")
+
+    def _draw(self, num: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        prompt = self._one(self.prompt_mean, self.prompt_exponent, num, rng)
+        return prompt, self._one(self.output_mean, self.output_exponent, num, rng)
+
+    def _one(self, mean: int, exponent: float, num: int, rng: np.random.Generator) -> Ints:
+        ranks = np.arange(1, 2 * mean)
+        weights = ranks.astype(float) ** -exponent
+        weights /= weights.sum()
+        drawn = rng.choice(ranks, size=num, p=weights)
+        return np.minimum(whole(drawn * mean / float((ranks * weights).sum())), self.cut_tokens)
+
+
 class Like(Struct, frozen=True):
     """Lengths as in a table: whole rows are drawn from it, so that prompt and output stay together.
 
@@ -269,7 +314,7 @@ class Like(Struct, frozen=True):
         return self.table.prompt_tokens[rows], self.table.output_tokens[rows]
 
 
-AnyLengths = Fixed | LogNormal | Quantiles | Castillo
+AnyLengths = Fixed | LogNormal | Quantiles | Castillo | Zipf
 """What ``lengths = { kind = ... }`` of a recipe may be."""
 
 
