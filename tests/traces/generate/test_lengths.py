@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from headway.core.errors import ConfigError
-from headway.traces.generate.lengths import AnyLengths, Castillo, Fixed, Like, LogNormal, Quantiles, normal_cdf
+from headway.traces.generate.lengths import AnyLengths, Castillo, Fixed, Like, LogNormal, Quantiles, Zipf, normal_cdf
 from headway.traces.generate.named import NAMED
 from headway.traces.generate.prefixes import PrefixGroups
 from headway.traces.table import RequestTable
@@ -42,6 +42,16 @@ def test_tables_of_quantiles_are_drawn_from() -> None:
     assert (output == 10).mean() == pytest.approx(0.5, abs=0.05)
     assert np.corrcoef(prompt, output)[0, 1] > 0.7
     assert Quantiles(prompt=(1, 101, 201), output=(10, 10, 30)).draw(NUM, rng())[0].mean() == pytest.approx(101, abs=2)
+
+
+def test_power_law_lengths_have_their_mean_and_many_short_ones() -> None:
+    model = Zipf(prompt_mean=128, output_mean=512, prompt_exponent=2.0, output_exponent=1.15, cut_tokens=10**6)
+    prompt, output = model.draw(NUM, rng())
+    assert prompt.mean() == pytest.approx(128, rel=0.03)
+    assert output.mean() == pytest.approx(512, rel=0.03)
+    assert (prompt == prompt.min()).mean() == pytest.approx(6 / np.pi**2, abs=0.01)  # rank 1 of an inverse square
+    cut = Zipf(prompt_mean=128, output_mean=512, cut_tokens=1000).draw(NUM, rng())
+    assert max(lengths.max() for lengths in cut) == 1000
 
 
 def test_bounds_are_kept_by_drawing_again() -> None:

@@ -152,7 +152,7 @@ class Llumnix:
         able = takers(state, view.instances.values()) or list(view.instances.values())
         if state.request.priority > 0:
             need = able[0].kv.blocks_for(state.known_tokens)
-            fitting = [i for i in able if is_high(i) and self._freeness.room(i) + need <= 0]
+            fitting = [i for i in able if is_high(i) and self._freeness.over_target(i) + need <= 0]
             return max(fitting or able, key=_num_free).id
         return max(able, key=self._freeness.for_dispatch).id
 

@@ -47,7 +47,7 @@ class Freeness:
         blocks = self._free_blocks(instance) - instance.kv.blocks_for(state.known_tokens + 1)
         return blocks / (instance.num_running + bool(instance.waiting) + 1)
 
-    def room(self, instance: InstanceState) -> int:
+    def over_target(self, instance: InstanceState) -> int:
         """Return the blocks above the target load that are held: how much too full it is for high priority."""
         return instance.kv.num_blocks - instance.kv.num_free - instance.kv.blocks_for(self.target_tokens)
 
