@@ -31,6 +31,7 @@ SHARED = {
     "draft",
     "feasible",
     "kv",
+    "kv_pool",
     "lanes",
     "latency_laws",
     "lending",

@@ -17,7 +17,7 @@ from headway.core.session import Session
 from headway.core.trace import FLUSH_BYTES, FileTrace, MemoryTrace, Record, TraceHeader, read_header, read_trace
 from headway.core.view import Board
 from headway.policies.serving.nouns import Piece, Request, RequestArrived, RequestFinished, Step, StepDone, TuneUnit
-from headway.sim.serving.world import small_world
+from headway.sim.serving.small import small_world
 from twin.machines import MachineWorld, ShortestFirst, draw, machines
 
 WORK = Work(id="w", kind="job", arrival_s=0.5, needs={"slot": 1.0}, size=3.0, after=("v",))

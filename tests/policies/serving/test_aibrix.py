@@ -22,7 +22,7 @@ from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Request, RequestArrived, RequestFinished
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.wrap import as_policy
-from headway.sim.serving.world import small_world
+from headway.sim.serving.small import small_world
 
 
 def board(names: str = "abc") -> ServingBoard:

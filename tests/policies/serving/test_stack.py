@@ -28,8 +28,9 @@ from headway.policies.serving.stack import RETRY_S, AdmitAll, LeastLoaded, Stack
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.wrap import as_policy
 from headway.sim.serving.outages import Outage
+from headway.sim.serving.small import small_world
 from headway.sim.serving.truth import TrueRequest
-from headway.sim.serving.world import ServingWorld, small_world
+from headway.sim.serving.world import ServingWorld
 from policies.serving.making import request
 
 

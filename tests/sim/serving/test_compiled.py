@@ -18,7 +18,8 @@ from headway.core.session import Session
 from headway.core.trace import MemoryTrace
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.random_requests import RandomRequests
-from headway.sim.serving.world import ServingWorld, small_world
+from headway.sim.serving.small import small_world
+from headway.sim.serving.world import ServingWorld
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.state import InstanceState
 told = hashlib.sha256()

@@ -203,3 +203,22 @@ def test_a_slower_engine_adds_to_each_step() -> None:
     assert step_s[1] - step_s[0] == pytest.approx(0.01)
     with pytest.raises(ConfigError, match="extra_step_s must be >= 0"):
         FleetSpec(extra_step_s=-1.0)
+
+
+def test_a_pool_of_keys_and_values_saves_computing() -> None:
+    shared = {"source": "mooncake-conv", "max_requests": 200, "rate_per_s": 4.0}
+    fleet = [{"accelerator": "h100-sxm", "instances": 4}]
+
+    def numbers(**changes: Any) -> dict[str, float]:
+        return play(trace=shared, model={"name": "llama-3.1-8b"}, fleet=fleet, **changes).report.numbers
+
+    alone, together, slow = (
+        numbers(),
+        numbers(kv_pool={"gib": 500.0}),
+        numbers(kv_pool={"gib": 500.0, "latency_s": 1.0}),
+    )
+    assert "kv_pool_hit_frac" not in alone
+    assert together["kv_pool_hit_frac"] > 0.02
+    assert together["prefix_hit_frac"] > alone["prefix_hit_frac"] + 0.02
+    assert together["mean_ttft_s"] < alone["mean_ttft_s"] < slow["mean_ttft_s"]
+    assert numbers(kv_pool={"gib": 1.0})["kv_pool_hit_frac"] < together["kv_pool_hit_frac"]

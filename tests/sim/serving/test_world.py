@@ -26,8 +26,9 @@ from headway.policies.serving.state import InstanceState
 from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.price import LinearPrice
 from headway.sim.serving.random_requests import RandomRequests
+from headway.sim.serving.small import small_world
 from headway.sim.serving.truth import TrueRequest
-from headway.sim.serving.world import MAX_IDLE_WAKES, ServingWorld, small_world
+from headway.sim.serving.world import MAX_IDLE_WAKES, ServingWorld
 
 SECOND = LinearPrice(fixed_s=1.0, prefill_token_s=0.0, decode_s=0.0, context_token_s=0.0)
 

@@ -15,7 +15,7 @@ from headway.app.studies.rigs import Rig, place_on, rigs
 from headway.app.studies.watch import bounds_in
 from headway.core.errors import ConfigError
 from headway.core.parameters import decode
-from headway.sim.serving.scenario import Place
+from headway.sim.serving.place import Place
 from headway.traces.spec import TraceSpec
 
 

@@ -12,7 +12,8 @@ from headway.app.studies.goal import Goal
 from headway.app.studies.recipe import Recipe
 from headway.core.errors import ConfigError
 from headway.core.parameters import decode
-from headway.sim.serving.scenario import Place, ServingScenario
+from headway.sim.serving.place import Place
+from headway.sim.serving.scenario import ServingScenario
 
 OF_ONE_RIG = ("kv_blocks", "usd_per_h", "calibration")
 """Keys of a fleet that hold for its own accelerator and split alone."""

@@ -95,12 +95,13 @@ class InstanceDraft:
     def cost(self, state: RequestState, kv_tokens: int) -> tuple[int, int]:
         """Return the most free blocks that starting a waiting request can use, and how many of its tokens are there.
 
-        These are in the cache, or come back from the host's memory.
+        These are in the cache or can be fetched from a pool, or come back from the host's memory.
         """
         kv, swapped = self.instance.kv, state.swapped_tokens
         found = self._find(state)
-        blocks = max(kv.blocks_for(max(kv_tokens, swapped)), len(found)) - self._num_held(found)
-        return blocks, max(len(found) * kv.block_size, swapped)
+        num = len(found) + self._num_beyond(state, len(found))
+        blocks = max(kv.blocks_for(max(kv_tokens, swapped)), num) - self._num_held(found)
+        return blocks, max(num * kv.block_size, swapped)
 
     def start(self, state: RequestState, kv_tokens: int, spare_blocks: int = 0) -> int | None:
         """Draft that a waiting request starts with memory for `kv_tokens` tokens, leaving `spare_blocks` free.
@@ -139,6 +140,12 @@ class InstanceDraft:
             return []
         kv = self.instance.kv
         return kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size])
+
+    def _num_beyond(self, state: RequestState, num_found: int) -> int:
+        kv = self.instance.kv
+        if kv.beyond is None or not state.hashes:
+            return 0
+        return kv.num_beyond(state.hashes[: (state.known_tokens - 1) // kv.block_size], num_found)
 
     def _num_held(self, found: list[int]) -> int:
         """Count the leading blocks of a prefix that somebody holds; what follows one that may vanish may vanish too."""

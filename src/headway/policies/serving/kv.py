@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from headway.core.errors import ConfigError
 from headway.core.nouns import Id
+from headway.policies.serving.kv_pool import KvPool
 
 
 class BlockPool:
@@ -44,6 +45,7 @@ class BlockPool:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.caching = caching
+        self.beyond: KvPool | None = None  # what this memory shares with that of other instances
         self.num_queried_tokens = 0
         self.num_hit_tokens = 0
         self.forget()
@@ -89,6 +91,10 @@ class BlockPool:
                 break
             found.append(block)
         return found
+
+    def num_beyond(self, hashes: Sequence[int], num_found: int) -> int:
+        """How many blocks of a chain can be fetched, after the `num_found` that are here."""
+        return self.beyond.match(hashes[num_found:]) if self.beyond is not None else 0
 
     def num_cached_free(self, blocks: Iterable[int]) -> int:
         """How many of `blocks` are held by nobody; taking them uses up that many free blocks."""
@@ -165,6 +171,8 @@ class BlockPool:
         if self.caching and hash_ not in self._block_of and self._hash_of[block] is None:
             self._block_of[hash_] = block
             self._hash_of[block] = hash_
+            if self.beyond is not None and self.beyond.takes_all:
+                self.beyond.put(hash_)
 
     def pin(self, owner: Id, blocks: Sequence[int]) -> None:
         """Hold `blocks` for `owner`, whoever else lets go of them. A second pin replaces the first."""
@@ -213,6 +221,8 @@ class BlockPool:
                 if run_of[block] == number:
                     hash_ = hash_of[block]
                     assert hash_ is not None
+                    if self.beyond is not None and not self.beyond.takes_all:
+                        self.beyond.put(hash_)
                     run_of[block] = 0
                     hash_of[block] = None
                     del block_of[hash_]

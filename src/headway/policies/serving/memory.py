@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headway.core.nouns import Seconds
+from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.state import InstanceState, RequestState
 
 
 def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bool:
     """Give a request blocks for `tokens` tokens, those of a known prefix first; says whether there are enough."""
     kv = instance.kv
-    found = kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size]) if state.hashes else []
+    hashes = state.hashes[: (state.known_tokens - 1) // kv.block_size] if state.hashes else []
+    found = kv.match(hashes)
     count = max(0, kv.blocks_for(tokens) - len(found))
     if count + kv.num_cached_free(found) > kv.num_free:
         return False
@@ -17,7 +21,7 @@ def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bo
     state.blocks = found + kv.allocate(count)
     state.block_size = kv.block_size
     state.remembered = len(found)
-    num_found = len(found) * kv.block_size
+    num_found = (len(found) + _fetch(kv, hashes[len(found) : len(found) + count])) * kv.block_size
     state.compute(max(num_found, state.swapped_tokens))
     state.swapped_tokens = 0
     kv.num_queried_tokens += state.known_tokens
@@ -25,6 +29,14 @@ def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bo
     if not state.num_preempted:  # what it finds later may be its own
         state.cached_tokens = num_found
     return True
+
+
+def _fetch(kv: BlockPool, hashes: Sequence[int]) -> int:
+    """Fetch what can be of a chain that is not here; returns how many blocks that is."""
+    num = kv.num_beyond(hashes, 0)
+    if num and kv.beyond is not None:
+        kv.beyond.fetch(hashes[:num])
+    return num
 
 
 def remember(instance: InstanceState, state: RequestState) -> None:

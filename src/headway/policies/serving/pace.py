@@ -156,7 +156,9 @@ def _computed(instance: InstanceState, state: RequestState) -> int:
     if state.id in instance.running or not state.hashes:
         return state.computed_tokens
     kv = instance.kv
-    return len(kv.match(state.hashes[: (state.known_tokens - 1) // kv.block_size])) * kv.block_size
+    hashes = state.hashes[: (state.known_tokens - 1) // kv.block_size]
+    num_found = len(kv.match(hashes))
+    return (num_found + kv.num_beyond(hashes, num_found)) * kv.block_size
 
 
 class _Fit:

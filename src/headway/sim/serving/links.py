@@ -29,6 +29,10 @@ class Links(Struct, frozen=True, kw_only=True):
     hidden_tokens : int
         So many tokens can move to a holder in the background of each step and cost nothing, >= 0; 16 (Lin et al. 2024,
         arXiv 2401.02669).
+    pool_bytes_per_s : float
+        From the pool beyond the instances to one of them, > 0.
+    pool_latency_s : float
+        Before the first byte from there arrives, in seconds, >= 0; 0.
     copy_frac : float
         By which share each further one makes a step longer, >= 0; 0.0059, so that 32 tokens per step cost 8.6% of the
         throughput, as they measured.
@@ -45,11 +49,14 @@ class Links(Struct, frozen=True, kw_only=True):
     latency_s: Seconds = 0.0
     attend_bytes: float = 0.0
     round_s: Seconds = 0.0
+    pool_bytes_per_s: float = 25e9
+    pool_latency_s: Seconds = 0.0
     hidden_tokens: int = 16
     copy_frac: float = 0.0059
 
     def __post_init__(self) -> None:
-        if not min(self.between_bytes_per_s, self.host_bytes_per_s) > 0 or min(self.token_bytes, self.latency_s) < 0:
+        speeds = (self.between_bytes_per_s, self.host_bytes_per_s, self.pool_bytes_per_s)
+        if not min(speeds) > 0 or min(self.token_bytes, self.latency_s, self.pool_latency_s) < 0:
             raise ConfigError(f"Links: speeds must be > 0, token_bytes and latency_s >= 0, got {self}.")
         if min(self.attend_bytes, self.round_s, self.hidden_tokens, self.copy_frac) < 0:
             raise ConfigError(f"Links: attend_bytes, round_s, hidden_tokens and copy_frac must be >= 0, got {self}.")
@@ -61,6 +68,10 @@ class Links(Struct, frozen=True, kw_only=True):
     def wire_s(self, tokens: int) -> Seconds:
         """How long so many tokens keep the link between two instances busy."""
         return tokens * self.token_bytes / self.between_bytes_per_s
+
+    def pool_s(self, tokens: int) -> Seconds:
+        """How long so many tokens take from the pool beyond the instances; nothing of none."""
+        return self.pool_latency_s + tokens * self.token_bytes / self.pool_bytes_per_s if tokens else 0.0
 
     def attend_s(self, tokens: int) -> Seconds:
         """How long queries of so many tokens to a holder, and its answers, keep the link busy in all layers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from msgspec import Struct
 
@@ -180,6 +181,40 @@ class SloSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bounds = {"queue_s": self.queue_s, "ttft_s": self.ttft_s, "tpot_s": self.tpot_s, "e2e_s": self.e2e_s}
         slos = tuple(Slo(metric, bound, self.quantile) for metric, bound in bounds.items() if bound is not None)
         return SloClass(name=self.name, slos=slos)
+
+
+class KvPoolSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[kv_pool]``: memory beyond the instances, where they find keys and values that others have computed.
+
+    What an instance fetches from it delays its next step; what it puts there costs nothing.
+
+    Parameters
+    ----------
+    gib : float
+        How large, in GiB, > 0.
+    bytes_per_s : float or None
+        How fast it is read, > 0; as fast as the network by default.
+    latency_s : float
+        Before the first byte of a request's blocks arrives, in seconds, >= 0; 1 ms, an assumption.
+    takes : str
+        Which blocks come into it: ``"all"`` that instances fill, or those that they have ``"evicted"``.
+    small_frac : float
+        Share of S3-FIFO's small queue, in (0, 1]; 0.3, AIBrix's default.
+    """
+
+    gib: float
+    bytes_per_s: float | None = None
+    latency_s: Seconds = 1e-3
+    takes: Literal["all", "evicted"] = "all"
+    small_frac: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, value in (("gib", self.gib), ("bytes_per_s", self.bytes_per_s), ("small_frac", self.small_frac)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"kv_pool: {name} must be > 0, got {value}. Mend [kv_pool].")
+        if self.small_frac > 1 or not 0 <= self.latency_s < math.inf:
+            must = "small_frac must be <= 1 and latency_s >= 0"
+            raise ConfigError(f"kv_pool: {must}, got {self.small_frac} and {self.latency_s}. Mend [kv_pool].")
 
 
 class OutageSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

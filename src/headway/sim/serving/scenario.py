@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
@@ -19,10 +18,8 @@ from headway.core.scenario import OnProgress, Outcome
 from headway.core.session import Instrument, Session, truth_stream
 from headway.core.slo import SloClass
 from headway.core.trace import TraceSink
-from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import RequestFinished
 from headway.policies.serving.seats import ServingView
-from headway.policies.serving.state import InstanceState
 from headway.sim.serving import log
 from headway.sim.serving.cost.configs import model_facts
 from headway.sim.serving.cost.efficiency import EngineFit, engine
@@ -30,10 +27,10 @@ from headway.sim.serving.cost.fitted import fitted_replica
 from headway.sim.serving.cost.replica import Replica, replica
 from headway.sim.serving.energy import JOULES_PER_KWH, EnergyMeter
 from headway.sim.serving.gaps import TokenGaps
-from headway.sim.serving.links import Links
 from headway.sim.serving.log import RequestLog
 from headway.sim.serving.outages import Outage, draw_outages
-from headway.sim.serving.recipe import FleetSpec, ModelSpec, OutageSpec, SloSpec
+from headway.sim.serving.place import Place, links_of, pool_of
+from headway.sim.serving.recipe import FleetSpec, KvPoolSpec, ModelSpec, OutageSpec, SloSpec
 from headway.sim.serving.sampler import Sampler
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.table_requests import TableRequests
@@ -42,56 +39,6 @@ from headway.traces.spec import TraceSpec
 from headway.traces.table import RequestTable
 
 PROGRESS_EVERY = 64
-ROUND_S: Seconds = 20e-6
-"""From asking a holder of keys and values to its answer, per layer: two messages within one node or a fast network.
-ASSUMPTION."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """One instance of a fleet: what it costs and how large its memory is."""
-
-    id: Id
-    spec: FleetSpec
-    replica: Replica
-    is_spare: bool = False
-    """Whether it is not up at the start."""
-
-    @property
-    def num_blocks(self) -> int:
-        """Size of its KV memory in blocks."""
-        return self.spec.kv_blocks or max(1, self.replica.num_kv_tokens // self.spec.block_size)
-
-    @property
-    def usd_per_h(self) -> float:
-        """What it costs while it is in use."""
-        return self.replica.usd_per_h if self.spec.usd_per_h is None else self.spec.usd_per_h
-
-    @property
-    def startup_s(self) -> Seconds:
-        """How long it takes to come up."""
-        return self.replica.load_s if self.spec.startup_s is None else self.spec.startup_s
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to know before quoting its numbers."""
-        if self.spec.usd_per_h is not None or self.spec.calibration:
-            return self.replica.notes
-        price = f"{self.replica.usd_per_h / self.replica.num_accelerators:g} USD/h is an assumption"
-        return *self.replica.notes, f"{self.spec.accelerator}: {price}; usd_per_h in [[fleet]] takes your price."
-
-    def state(self) -> InstanceState:
-        """Make it afresh for one run."""
-        spec = self.spec
-        return InstanceState(
-            self.id,
-            BlockPool(self.num_blocks, spec.block_size, spec.caching),
-            self.replica.num_layers,
-            spec.max_running or 1 << 30,
-            num_stages=self.replica.num_stages,
-            pool=spec.pool,
-            host_blocks=spec.host_blocks,
-        )
 
 
 class ServingScenario:
@@ -109,6 +56,8 @@ class ServingScenario:
         What requests are promised; nothing by default.
     outages : OutageSpec or None
         How often instances fail; never by default.
+    kv_pool : KvPoolSpec or None
+        Where instances find keys and values that others have computed; nowhere by default.
 
     Raises
     ------
@@ -124,6 +73,7 @@ class ServingScenario:
         fleet: tuple[FleetSpec, ...] | None = None,
         slo: tuple[SloSpec, ...] = (),
         outages: OutageSpec | None = None,
+        kv_pool: KvPoolSpec | None = None,
     ) -> None:
         self.trace = trace
         self.model = model or ModelSpec()
@@ -135,6 +85,7 @@ class ServingScenario:
             self._assumed.append(f"There is no [model]: {self.model.name} is assumed.")
         self.slo = slo
         self.outages = outages
+        self.kv_pool = kv_pool
         names = [spec.name for spec in slo]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(
@@ -253,16 +204,11 @@ class _Playing:
             {place.id: place.replica.price for place in places},
             gaps=self.gaps,
             meter=self.meter,
-            links=Links(
-                token_bytes=first.replica.kv_token_bytes,
-                between_bytes_per_s=min(place.replica.link_bytes_per_s for place in places),
-                host_bytes_per_s=min(place.replica.host_bytes_per_s for place in places),
-                attend_bytes=first.replica.attend_bytes,
-                round_s=ROUND_S,
-            ),
+            links=links_of(places, scenario.kv_pool),
             outages=_outages(scenario, table, seed),
             spares=[state for state, place in zip(states, places, strict=True) if place.is_spare],
             startup_s={place.spec.pool: place.startup_s for place in places},
+            kv_pool=pool_of(first, scenario.kv_pool) if scenario.kv_pool is not None else None,
             speculation=_speculation(scenario.model, seed),
             promises=scenario.classes,
         )
@@ -327,7 +273,15 @@ class _Playing:
             "busy_frac": _per(sum(self.world.busy_s.values()), sum(on_s.values())),
             "kv_used_frac": float(samples.mean()) if len(samples) else 0.0,
             "prefix_hit_frac": _per(sum(pool.num_hit_tokens for pool in pools), queried),
+            **self._fetched(queried),
         }
+
+    def _fetched(self, queried_tokens: int) -> dict[str, float]:
+        pool = self.world.kv_pool
+        if pool is None:
+            return {}
+        tokens = pool.num_fetched_blocks * self.scenario.places[0].spec.block_size
+        return {"kv_pool_hit_frac": _per(tokens, queried_tokens)}
 
     def _costs(self, works: Mapping[str, np.ndarray], duration_s: float) -> dict[str, float]:
         places, on_s = self.scenario.places, self._on_s(duration_s)

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from msgspec import structs
-
 from headway.core.actions import Action, Move, Preempt, Reject, Set, Start, Wake
 from headway.core.events import Event, Failed, Woke
-from headway.core.nouns import Id, Seconds, Slo
+from headway.core.nouns import Id, Seconds
 from headway.core.slo import SloClass
-from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
-from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.kv_pool import KvPool
 from headway.policies.serving.lanes import NUM_LANES
 from headway.policies.serving.nouns import Copy, Lend, Pin, RequestArrived, Step, Uncopy, Unpin
 from headway.policies.serving.state import InstanceState, RequestState
@@ -33,7 +30,6 @@ from headway.sim.serving.links import Links
 from headway.sim.serving.machine import Machine, Meter
 from headway.sim.serving.outages import Outage
 from headway.sim.serving.price import LinearPrice, StepPrice
-from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
@@ -73,6 +69,8 @@ class ServingWorld:
         How long an instance of a pool takes to come up, in seconds, >= 0; 0 by default.
     can : frozenset of str
         What the world is able to do, of `ABILITIES`.
+    kv_pool : KvPool or None
+        Where instances find blocks that others have computed.
     speculation : Speculation or None
         The draft model; with one, the world can ``"speculate"`` as well.
     promises : sequence of SloClass
@@ -96,6 +94,7 @@ class ServingWorld:
         outages: Sequence[Outage] = (),
         spares: Sequence[InstanceState] = (),
         startup_s: Mapping[str, Seconds] | None = None,
+        kv_pool: KvPool | None = None,
         can: frozenset[str] = ABILITIES,
         speculation: Speculation | None = None,
         promises: Sequence[SloClass] = (),
@@ -127,6 +126,9 @@ class ServingWorld:
         self._idle_s: Seconds = -1.0  # when so many had come in a row for the last time
         self.fleet = Fleet(self.view, spares, self._agenda, self._taken_away, startup_s)
         self.fleet.expect_failures(outages)
+        self.kv_pool = kv_pool
+        for instance in [*instances, *spares]:
+            instance.kv.beyond = kv_pool
         self._events = self._play()
 
     @property
@@ -225,6 +227,8 @@ class ServingWorld:
         self.view.now_s = now_s
         self._at_once = rank == NEWS
         self._num_idle_wakes = self._num_idle_wakes + 1 if rank == WAKE else 0
+        if self.kv_pool is not None:
+            self.kv_pool.settle()
         for machine in self._all_machines:
             if machine.look_s <= now_s:
                 machine.catch_up(now_s, rank != NEWS)
@@ -344,44 +348,16 @@ class ServingWorld:
     def _start_or_preempt(self, action: Start | Preempt) -> str | None:
         state = self.view.requests.get(action.id)
         swapped = state.swapped_tokens if state is not None else 0
+        fetched = self.kv_pool.num_fetched_blocks if self.kv_pool is not None else 0
         why = self.view.apply(action)
         if why is None and state is not None:
             machine = self._machines[state.instance]
             machine.owe(self._links.host_s(abs(swapped - state.swapped_tokens)))
+            if self.kv_pool is not None:
+                num = self.kv_pool.num_fetched_blocks - fetched
+                machine.owe(self._links.pool_s(num * machine.instance.kv.block_size))
             machine.plan_anew()
             for name in action.on if isinstance(action, Start) and len(action.on) > 1 else ():
                 self._machines[name].plan_anew()
             self._tidy_up()
         return why
-
-
-def small_world(seed: int, longer: int = 0) -> tuple[ServingWorld, RequestAccounts]:
-    """Make a world small enough for contract checks, with shared prefixes and so little memory that some are preempted.
-
-    Parameters
-    ----------
-    seed : int
-        Of the requests.
-    longer : int
-        By how many tokens outputs are longer than those of the same seed by default, >= 0; nothing visible tells.
-
-    Returns
-    -------
-    (ServingWorld, RequestAccounts)
-        The world, with two unequal instances, and accounts with one class of promises.
-    """
-    requests = RandomRequests(rate_per_s=40.0).draw(seed)
-    requests = [structs.replace(true, output_tokens=true.output_tokens + longer) for true in requests]
-    instances = [
-        InstanceState("large", BlockPool(80), num_layers=8),
-        InstanceState("small", BlockPool(48), num_layers=8),
-    ]
-    promise = SloClass(name="default", slos=(Slo("ttft_s", 1.0), Slo("tpot_s", 0.1)))
-    speculation = Speculation(acceptance_frac=0.7, draft_s=1e-3, seed=seed)
-    world = ServingWorld(requests, instances, speculation=speculation, promises=[promise])
-    return world, RequestAccounts([promise])
-
-
-def lying_world(seed: int) -> ServingWorld:
-    """Make the small world of a seed with longer outputs; it looks the same until the first would have ended."""
-    return small_world(seed, longer=7)[0]

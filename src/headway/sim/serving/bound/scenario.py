@@ -7,7 +7,8 @@ from collections import Counter
 from headway.sim.serving.bound.lines import lines_below
 from headway.sim.serving.bound.possible import Possible, most_good
 from headway.sim.serving.bound.work import Instances, promises_of, work_of
-from headway.sim.serving.scenario import Place, ServingScenario
+from headway.sim.serving.place import Place
+from headway.sim.serving.scenario import ServingScenario
 
 UNBOUNDED = frozenset({"speculate"})
 """What executors can do that the bound knows nothing of."""
