@@ -21,7 +21,7 @@ from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.shortest_first import ShortestFirst
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState, RequestState
-from headway.sim.serving.world import small_world
+from headway.sim.serving.small import small_world
 
 
 def request(id: str = "r", **more: object) -> Request:
