@@ -257,7 +257,7 @@ def test_seats_of_several_mechanisms_are_composed_from_plain_data() -> None:
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ({"route": "serving/vllm"}, "serving/vllm takes the seat batch. There are for route: serving/prefix-route"),
+        ({"route": "serving/vllm"}, "serving/vllm takes the seat batch. There are for route: serving/"),
         ({"batch": {"max_seqs": 8}}, "must have an id"),
         ({"batch": {"id": "serving/vllm", "max_seq": 8}}, "max_seqs"),
         ({"batch": "serving/vlm"}, "Nearest: serving/vllm"),
