@@ -194,8 +194,17 @@ def test_service_tier_and_objectives(client: httpx.Client, told_file: Path) -> N
     submit = next(entry for entry in told(told_file) if entry["id"].startswith(body["id"]))
     assert (submit["slo_class"], submit["priority"], submit["tenant"]) == ("interactive", 7, "acme")
     assert (submit["ttft_s"], submit["tpot_s"], submit["deadline_s"]) == (0.5, None, 9.0)
+    assert (submit["session"], submit["stage"], submit["tool"]) == ("", "", None)
     assert complete(client, "the cat", service_tier="auto")["service_tier"] == "default"
     assert complete(client, "the cat", headway={"slo_class": "batch"})["service_tier"] == "batch"
+
+
+def test_sessions_and_tools_are_told_to_the_engine(client: httpx.Client, told_file: Path) -> None:
+    body = complete(client, "the cat", headway={"session": "s1", "stage": "plan", "tool": "bash"})
+    submit = next(entry for entry in told(told_file) if entry["id"].startswith(body["id"]))
+    assert (submit["session"], submit["stage"], submit["tool"]) == ("s1", "plan", "bash")
+    long = client.post("/v1/completions", json={"prompt": "x", "headway": {"session": "s" * 300}})
+    assert (long.status_code, long.json()["error"]["param"]) == (400, "headway.session")
 
 
 def test_an_adapter_is_a_model(client: httpx.Client, told_file: Path) -> None:

@@ -43,6 +43,9 @@ class Objectives(Struct, forbid_unknown_fields=True):
     priority: int | None = None
     tenant: str | None = None
     slo_class: str | None = None
+    session: str | None = None
+    stage: str | None = None
+    tool: str | None = None
 
 
 class Part(Struct):

@@ -147,6 +147,9 @@ class Generation:
             ttft_s=promise.ttft_s,
             tpot_s=promise.tpot_s,
             deadline_s=promise.deadline_s,
+            session=promise.session,
+            stage=promise.stage,
+            tool=promise.tool,
         )
 
 

@@ -16,6 +16,7 @@ DEFAULT_TIERS = (None, "auto", "default")
 
 MAX_PRIORITY = 1_000_000
 MAX_TENANT_CHARS = 256
+MAX_NAME_CHARS = 256
 
 
 class Promise(Struct, frozen=True, kw_only=True):
@@ -27,6 +28,9 @@ class Promise(Struct, frozen=True, kw_only=True):
     ttft_s: Seconds | None = None
     tpot_s: Seconds | None = None
     deadline_s: Seconds | None = None
+    session: str = ""
+    stage: str = ""
+    tool: str | None = None
 
 
 class Promises:
@@ -63,6 +67,9 @@ class Promises:
             ttft_s=asked.ttft_s,
             tpot_s=asked.tpot_s,
             deadline_s=asked.deadline_s,
+            session=_name("session", asked.session or ""),
+            stage=_name("stage", asked.stage or ""),
+            tool=None if asked.tool is None else _name("tool", asked.tool),
         )
 
     def _class_of(self, tier: str | None, own: str | None) -> SloClass:
@@ -90,6 +97,12 @@ def _check_bound(name: str, value: float | None) -> None:
 def _priority(value: int) -> int:
     if abs(value) > MAX_PRIORITY:
         raise invalid(f"`headway.priority` must be within {MAX_PRIORITY} of 0, got {value}.", "headway.priority")
+    return value
+
+
+def _name(name: str, value: str) -> str:
+    if len(value) > MAX_NAME_CHARS:
+        raise invalid(f"`headway.{name}` must have at most {MAX_NAME_CHARS} characters.", f"headway.{name}")
     return value
 
 

@@ -8,6 +8,10 @@ from headway.core.nouns import Id, Seconds
 from headway.core.slo import SloRow
 
 
+UNNAMED_TOOL = "tool"
+"""What the tool of a session is called whose sender does not name it."""
+
+
 class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the next token is chosen from its distribution.
 
@@ -63,7 +67,11 @@ class Message(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Submit(Message, frozen=True, kw_only=True):
-    """To the engine: continue `prompt`. The objectives are those of `Request`; `deadline_s` counts from now."""
+    """To the engine: continue `prompt`. The objectives are those of `Request`; `deadline_s` counts from now.
+
+    `tool` is the one whose result the sender will come back with: empty when its session ends with this request, None
+    when it does not say.
+    """
 
     id: Id
     prompt: list[int]
@@ -75,6 +83,14 @@ class Submit(Message, frozen=True, kw_only=True):
     ttft_s: Seconds | None = None
     tpot_s: Seconds | None = None
     deadline_s: Seconds | None = None
+    session: Id = ""
+    stage: str = ""
+    tool: str | None = None
+
+    @property
+    def calls(self) -> str:
+        """The tool that its output will call, as far as anybody knows; a session goes on unless its sender says not."""
+        return UNNAMED_TOOL if self.tool is None and self.session else self.tool or ""
 
 
 class Cancel(Message, frozen=True, kw_only=True):

@@ -29,6 +29,15 @@ def test_a_request_is_told_to_the_scheduler_without_its_secrets() -> None:
     assert (request.arrival_s, request.ttft_s, request.tpot_s, request.deadline_s) == (10.0, 0.5, None, 12.0)
 
 
+@pytest.mark.parametrize(
+    ("session", "tool", "calls"), [("s", None, "tool"), ("s", "bash", "bash"), ("s", "", ""), ("", None, "")]
+)
+def test_a_session_goes_on_unless_its_sender_says_not(session: str, tool: str | None, calls: str) -> None:
+    asked = msgspec.structs.replace(submit("a", [5]), session=session, tool=tool, stage="revise")
+    live = intake().take(asked, 0.0)
+    assert (live.request.session, live.request.stage, live.submit.calls) == (session, "revise", calls)
+
+
 def test_a_priority_of_its_own_comes_before_that_of_its_class() -> None:
     asked = msgspec.structs.replace(submit("a", [5]), slo_class="interactive", priority=-3)
     assert intake().take(asked, 0.0).request.priority == -3

@@ -221,8 +221,10 @@ class LlmEngine:
         return self._end(cancel.id, cancel.reason)
 
     def _end(self, request: Id, reason: str) -> Event:
-        self._stepper.leave(self._lives.pop(request))
-        return self._board.finish(request, reason, self._now_s())
+        live = self._lives.pop(request)
+        self._stepper.leave(live)
+        tool = live.submit.calls if reason in ("stop", "length") else ""  # nobody comes back to a broken turn
+        return self._board.finish(request, reason, self._now_s(), tool)
 
     def _fail(self, request: Id, why: str) -> Event:
         self._end(request, "error")

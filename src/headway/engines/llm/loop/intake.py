@@ -100,6 +100,8 @@ class Intake:
             slo_class=submit.slo_class,
             priority=submit.priority or self._priorities.get(submit.slo_class, 0),
             tenant=submit.tenant,
+            session=submit.session,
+            stage=submit.stage,
             ttft_s=submit.ttft_s,
             tpot_s=submit.tpot_s,
             deadline_s=None if submit.deadline_s is None else arrival_s + submit.deadline_s,
