@@ -7,7 +7,6 @@ from msgspec import Struct
 from headway.core.nouns import Id, Seconds
 from headway.core.slo import SloRow
 
-
 UNNAMED_TOOL = "tool"
 """What the tool of a session is called whose sender does not name it."""
 
