@@ -18,6 +18,7 @@ SOURCE = Path(headway.__file__).parent
 TESTS = Path(__file__).parents[1]
 SHARED = {
     "__init__",
+    "acceptance",
     "accounts",
     "aibrix_gateway",
     "aibrix_prefix",
@@ -52,6 +53,11 @@ SHARED = {
     "recompute",
     "room",
     "seats",
+    "slos_admission",
+    "slos_batch",
+    "slos_budget",
+    "slos_lines",
+    "slos_planner",
     "stack",
     "state",
     "survey",

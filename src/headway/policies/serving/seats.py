@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from headway.core.actions import Action
+from headway.core.actions import Action, Reject
 from headway.core.events import Event
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.serving.copies import KvCopy
@@ -80,8 +80,11 @@ class Seat(Protocol):
 class Admit(Seat, Protocol):
     """Decides whether a new request is taken at all."""
 
-    def refusal(self, state: RequestState, view: ServingView) -> str | None:
-        """Return why `state` is turned away, or None to take it. Called when it arrives (again if that was refused)."""
+    def refusal(self, state: RequestState, view: ServingView) -> str | Reject | None:
+        """Return why `state` is turned away, or None to take it. Called when it arrives (again if that was refused).
+
+        The reason is a sentence where trying again would not help, else a `Reject` that says when it may.
+        """
 
 
 class Route(Seat, Protocol):

@@ -186,7 +186,7 @@ class Stack:
             return []  # they are all down or about to be; it is taken in when one comes back
         refusal = self.admit.refusal(state, view)
         if refusal:
-            return [Reject(state.id, refusal)]
+            return [refusal if isinstance(refusal, Reject) else Reject(state.id, refusal)]
         instance = self.route.pick(state, view)
         if not instance:
             return []  # whoever holds it back moves it later
