@@ -64,8 +64,9 @@ class Forming:
                 early.append(state)
         self._prompts(has_place=True)
         for state in (*early, *(s for s in decodes if not self._planner.is_kept(s))):
-            if self._rest_s(self._tokens + 1, self._context + state.computed_tokens) > 0:
-                self._decode(state)
+            drafted = drafts.get(self._planner.line(state).tpot_s, 0)
+            if self._rest_s(1 + drafted, state.computed_tokens) > 0:
+                self._decode(state, drafted)
         self._prompts(has_place=False)
         return self._whole() or self._least(decodes)
 
@@ -107,9 +108,10 @@ class Forming:
 
     # Prompts ---------------------------------------------------------------------------------------------------------
 
-    def _rest_s(self, tokens: int | None = None, context: int | None = None) -> Seconds:
-        tokens, context = self._tokens if tokens is None else tokens, self._context if context is None else context
-        return self._until_s - self._budget.time_s(tokens, context, self._passes) - self._chunks_s
+    def _rest_s(self, tokens: int = 0, context: int = 0) -> Seconds:
+        """Return how much time is left when so many tokens more join the decodes."""
+        context += self._context
+        return self._until_s - self._budget.time_s(self._tokens + tokens, context, self._passes) - self._chunks_s
 
     def _prompts(self, has_place: bool) -> None:
         """Fill the step with prompts under way and prompts that wait, by deadline, or else by arrival."""
@@ -143,7 +145,10 @@ class Forming:
                 return False
             tokens, context = min(tokens, left), state.known_tokens - left
         self._pieces[state.id] = Piece(state.id, tokens)
-        self._chunks_s += self._budget.chunk_s(tokens, self._tokens, context)
+        self._chunks_s += self._budget.attention_s(tokens, context)
+        self._tokens += tokens
+        if has_place and context + tokens == state.known_tokens:  # its first token comes with the end of the step
+            self._until_s = min(self._until_s, max(self._due_s(state) - self._now_s, 0.0))
         return True
 
     def _start(self, state: RequestState, has_place: bool) -> int | None:

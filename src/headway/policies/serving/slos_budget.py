@@ -110,12 +110,9 @@ class Budget:
             total_s += min(max(0.0, tokens - start), end - start) * slope
         return total_s / (1 - self._safety_frac)
 
-    def chunk_s(self, tokens: int, others: float, context_tokens: int) -> Seconds:
-        """Return how much longer a step of `others` tokens takes with a chunk of a prompt, reserve included."""
-        total_s = self.pair_s * tokens * (context_tokens + tokens / 2)
-        for start, end, slope in self._parts:
-            total_s += max(0.0, min(others + tokens, end) - max(others, start)) * slope
-        return total_s / (1 - self._safety_frac)
+    def attention_s(self, tokens: int, context_tokens: int) -> Seconds:
+        """Return what the attention of a chunk of a prompt adds to `time_s`, reserve included."""
+        return self.pair_s * tokens * (context_tokens + tokens / 2) / (1 - self._safety_frac)
 
     def chunk_tokens(self, rest_s: Seconds, others: float, context_tokens: int) -> int:
         """Return how long a chunk, after `context_tokens` of its prompt, can join in so much time."""

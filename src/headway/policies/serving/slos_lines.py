@@ -42,7 +42,7 @@ class Line(Struct, frozen=True, gc=False):
 
     def is_lost(self, state: RequestState, now_s: Seconds, output_tokens: float, step_s: Seconds) -> bool:
         """Say whether the line cannot be kept any more, were the request to get a token with every step from now on."""
-        if state.first_token_s is None:
+        if state.first_token_s is None or state.first_token_s > self.first_s:
             return now_s > self.first_s
         last_s = state.first_token_s + (output_tokens - 1) * self.tpot_s
         return now_s + (output_tokens - state.output_tokens) * step_s > last_s

@@ -1,0 +1,201 @@
+"""The settings of SLOs-Serve's evaluation, and how its numbers are measured here.
+
+Objectives, scenarios, model and hardware are those of Chen et al. 2025 (arXiv 2504.08784); lengths and arrivals are those
+of the shipped traces nearest to its data.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headway.app.studies.capacity import largest_load
+from headway.app.studies.trial import Verdict
+from headway.core.drivers import simulate
+from headway.core.events import Event
+from headway.core.nouns import Id, Seconds
+from headway.core.session import Session
+from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.nouns import Request, RequestFinished
+from headway.policies.serving.sarathi import SarathiServe
+from headway.policies.serving.slos_serve import SlosServe
+from headway.policies.serving.stack import Stack
+from headway.policies.serving.state import InstanceState, RequestState
+from headway.policies.serving.vllm import Vllm
+from headway.sim.serving.cost.replica import Replica, replica
+from headway.sim.serving.price import BatchShape, Chunk
+from headway.sim.serving.speculation import Speculation
+from headway.sim.serving.truth import TrueRequest
+from headway.sim.serving.world import ServingWorld
+from headway.traces.spec import TraceSpec
+from headway.traces.table import RequestTable
+
+CONTEXT_TOKENS = 2048
+ACCEPTANCE_FRAC = 0.7
+DRAFT_S: Seconds = 2e-3
+GPUS = 2
+MOST_VIOLATIONS_FRAC = 0.1
+TTFT_TIMES = {"tight": 3.0, "loose": 5.0}
+TPOT_S = {"tight": 0.05, "loose": 0.1}
+
+
+@dataclass(frozen=True)
+class Application:
+    """What one kind of requests is like: a shipped trace, and how tight its objectives are."""
+
+    source: str
+    prefill: str
+    decode: str
+
+
+APPLICATIONS = {
+    "chat": Application("sharegpt", "loose", "loose"),
+    "coder": Application("azure-code", "loose", "tight"),
+    "summarizer": Application("arxiv-summarization", "tight", "loose"),
+}
+SCENARIOS: dict[str, tuple[str, ...]] = {name: (name,) for name in APPLICATIONS} | {"mixed": tuple(APPLICATIONS)}
+BURSTY = ("coder",)
+
+
+class TrueLengths:
+    """Knows how long outputs will be, as every system of the evaluation does."""
+
+    def __init__(self) -> None:
+        self._ask: Callable[[Id], int] | None = None
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Nothing to forget."""
+
+    def foretell(self, ask: Callable[[Id], int]) -> None:
+        """Keep the function that tells."""
+        self._ask = ask
+
+    def output_tokens(self, state: RequestState, quantile: float | None = None) -> float:
+        """Return the true number."""
+        assert self._ask is not None
+        return max(self._ask(state.id), state.output_tokens + 1)
+
+
+CONTESTANTS: dict[str, Callable[[], Stack]] = {
+    "slos-serve": lambda: _stack(SlosServe()),
+    "no-speculation": lambda: _stack(SlosServe(speculate=False)),
+    "no-deferral": lambda: _stack(SlosServe(surplus="keep")),
+    "no-routing": lambda: _stack(SlosServe(max_hops=0)),
+    "sarathi": lambda: Stack(batch=SarathiServe(token_budget=512)),
+    "vllm": lambda: Stack(batch=Vllm(max_batched_tokens=CONTEXT_TOKENS)),
+}
+
+
+def _stack(seat: SlosServe) -> Stack:
+    return Stack(batch=seat, admit=seat, route=seat, order=seat, evict=seat, predict=TrueLengths())
+
+
+@functools.cache
+def machine() -> Replica:
+    """Return what every instance is: OPT-13B on two A100-40GB."""
+    return replica("opt-13b", "a100-40gb-sxm", tensor_parallel=GPUS)
+
+
+@functools.cache
+def requests(scenario: str, num: int, seed: int) -> tuple[TrueRequest, ...]:
+    """Return the requests of a scenario, 1 per second."""
+    rng = np.random.default_rng([seed, 11])
+    names = SCENARIOS[scenario]
+    kinds = [names[index] for index in rng.integers(len(names), size=num)]
+    at_s = _bursts(num, rng) if scenario in BURSTY else np.cumsum(rng.exponential(size=num))
+    lengths = {name: _lengths(APPLICATIONS[name].source, num, rng) for name in names}
+    return tuple(
+        _request(f"{number}", float(at_s[number]), APPLICATIONS[kind], *lengths[kind][number])
+        for number, kind in enumerate(kinds)
+    )
+
+
+def _bursts(num: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the recorded arrivals of the code trace from a place of its own, stretched to 1 per second."""
+    table = _table("azure-code")
+    first = int(rng.integers(len(table) - num - 1))
+    at_s = table.arrival_s[first : first + num + 1]
+    return np.asarray((at_s[1:] - at_s[0]) * num / (at_s[-1] - at_s[0]))
+
+
+@functools.cache
+def _table(source: str) -> RequestTable:
+    return TraceSpec(source=source).draw(0, 1.0)
+
+
+def _lengths(source: str, num: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    table = _table(source)
+    rows = rng.integers(len(table), size=num)
+    outputs = np.clip(table.output_tokens[rows], 1, CONTEXT_TOKENS // 2)
+    prompts = np.clip(table.prompt_tokens[rows], 1, CONTEXT_TOKENS - outputs)
+    return list(zip(prompts.tolist(), outputs.tolist(), strict=True))
+
+
+def _request(id: str, at_s: Seconds, kind: Application, prompt: int, output: int) -> TrueRequest:
+    alone_s = machine().price.step_s(BatchShape(0, 0, (Chunk(prompt, 0),)))
+    request = Request(
+        id=id,
+        arrival_s=at_s,
+        prompt_tokens=prompt,
+        max_tokens=CONTEXT_TOKENS - prompt,
+        ttft_s=TTFT_TIMES[kind.prefill] * alone_s,
+        tpot_s=TPOT_S[kind.decode],
+    )
+    return TrueRequest(request=request, output_tokens=output)
+
+
+class Felt:
+    """Counts the requests that were in time."""
+
+    def __init__(self, all_of_them: Sequence[TrueRequest]) -> None:
+        self._bounds = {true.request.id: (true.request.ttft_s, true.request.tpot_s) for true in all_of_them}
+        self.num_good = 0
+
+    def on_event(self, event: Event) -> None:
+        """Follow one event."""
+        if isinstance(event, RequestFinished):
+            ttft_s, tpot_s = self._bounds[event.id]
+            assert ttft_s is not None
+            assert tpot_s is not None
+            self.num_good += event.ttft_s <= ttft_s and event.tpot_s <= tpot_s
+
+
+@functools.cache
+def good_frac(who: str, scenario: str, num: int, rate_per_s: float, seed: int, replicas: int = 1) -> float:
+    """Return the share of requests that kept both objectives, at so many requests per second."""
+    made = requests(scenario, num, seed)
+    hurried = [_at(true, true.request.arrival_s / rate_per_s) for true in made]
+    one, price = machine(), machine().price
+    instances = [
+        InstanceState(f"gpu-{number}", BlockPool(one.num_kv_tokens // 16), one.num_layers, pool="gpu")
+        for number in range(replicas)
+    ]
+    speculation = Speculation(acceptance_frac=ACCEPTANCE_FRAC, draft_s=DRAFT_S, seed=seed)
+    world = ServingWorld(hurried, instances, price, speculation=speculation)
+    policy, felt = CONTESTANTS[who](), Felt(made)
+    simulate(world, policy, session=Session(policy, world.view, seed=seed, instruments=[felt]))
+    return felt.num_good / num
+
+
+def _at(true: TrueRequest, at_s: Seconds) -> TrueRequest:
+    import msgspec
+
+    return msgspec.structs.replace(true, request=msgspec.structs.replace(true.request, arrival_s=at_s))
+
+
+@functools.cache
+def capacity_per_s(who: str, scenario: str, num: int, seed: int, replicas: int = 1, tolerance_frac: float = 0.05) -> float:
+    """Return the highest rate per accelerator at which 90% of the requests keep both objectives."""
+
+    def attempt(load: float) -> Verdict:
+        good = good_frac(who, scenario, num, load * replicas, seed, replicas)
+        passed = good >= 1 - MOST_VIOLATIONS_FRAC
+        return Verdict(
+            passed=passed, good_frac=good, whole=True, num_runs=1, rate_per_s=load * replicas, numbers={}, wall_s=0.0
+        )
+
+    found = largest_load(attempt, start=2.0, max_load=256.0, tolerance_frac=tolerance_frac)
+    return (found.load or 0.0) / GPUS
