@@ -24,8 +24,8 @@ of a draft model: an assumption of the order of a 7 B model on one large GPU. It
 PRIOR_STEPS = 0.1
 FORGET = 0.998
 """What a step's weight is multiplied by with each later one."""
-SETTLED = 16
-"""Steps after which the prior is no longer scaled as a whole."""
+NOISE_FRAC = 0.02
+"""How far a single step may be off, by no fault of the weights."""
 
 
 class Shape(NamedTuple):
@@ -69,8 +69,8 @@ def pairs(tokens: int, context_tokens: int) -> float:
 class Pace:
     """Learns the times of steps, for each pool of instances by itself.
 
-    The time is taken to be linear in the features of a `Shape`, with a slope that may change at `KNEES`; recursive
-    least squares on relative errors, in which older steps count less.
+    The time is taken to be linear in the features of a `Shape`, with a slope that may change at `KNEES`; least
+    squares over relative errors, in which older steps count less.
     """
 
     def __init__(self) -> None:
@@ -162,39 +162,50 @@ def _computed(instance: InstanceState, state: RequestState) -> int:
 
 
 class _Fit:
-    """Recursive least squares, `[7]` weights and their `[7, 7]` covariance, in units in which features are about 1."""
+    """Least squares over relative errors: `[7]` weights, none below 0, in units in which features are about 1.
+
+    Kept are the sums of the normal equations, so that nothing can drift; they are solved when somebody asks.
+    """
 
     UNITS = np.array([1.0, 100.0, 100.0, 500.0, 5e4, 5e5, 1.0])
 
     def __init__(self) -> None:
         self.num_steps = 0
-        self._scaled = np.array(PRIOR_S) * self.UNITS
-        # The prior is trusted relative to its own size, as if each number had been seen a few times.
-        self._covariance = np.diag((self._scaled / PRIOR_STEPS) ** 2)
-        self._most = np.diag(self._covariance)
+        self._prior = np.array(PRIOR_S) * self.UNITS
+        self._products = np.zeros((len(self._prior), len(self._prior)))
+        self._sums = np.zeros(len(self._prior))
+        self._weights: NDArray[np.float64] | None = None
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = np.maximum(self._scaled / self.UNITS, 0.0)
-        return found
+        if self._weights is None:
+            # The prior is trusted relative to its own size, as if each number had been seen a few times.
+            trust = (PRIOR_STEPS * NOISE_FRAC / self._prior) ** 2
+            products = self._products + np.diag(trust)
+            self._weights = _not_negative(products, self._sums + trust * self._prior) / self.UNITS
+        return self._weights
 
     def predict(self, features: NDArray[np.float64]) -> Seconds:
         return max(float(features @ self.weights), 1e-6)
 
     def learn(self, features: NDArray[np.float64], took_s: Seconds) -> None:
-        """Move the weights towards one observation; all observations count by their relative error."""
+        """Take in one observation; all count by their relative error, older ones less."""
         x = features / self.UNITS
-        if self.num_steps < SETTLED:  # an engine may be far slower than the prior: first the whole is scaled
-            factor = took_s / max(float(x @ np.maximum(self._scaled, 0.0)), 1e-9)
-            if not 0.5 < factor < 2.0:
-                self._scaled = self._scaled * factor
-                self._covariance = self._covariance * factor**2
-                self._most = self._most * factor**2
-        x, noise = x / took_s, 0.02**2
-        gain = self._covariance @ x / (noise + float(x @ self._covariance @ x))
-        self._scaled = self._scaled + gain * (1.0 - float(x @ self._scaled))
-        covariance = self._covariance - np.outer(gain, x @ self._covariance)
-        covariance = (covariance + covariance.T) / 2
-        # What no step tells of any more is not to be forgotten for ever, or the next one would throw everything over.
-        self._covariance = covariance / FORGET if (np.diag(covariance) < self._most).all() else covariance
+        if not self.num_steps:  # an engine may be far slower than the prior: first the whole is scaled
+            self._prior = self._prior * (took_s / float(x @ self._prior))
+        x = x / took_s
+        self._products = FORGET * self._products + np.outer(x, x)
+        self._sums = FORGET * self._sums + x
+        self._weights = None
         self.num_steps += 1
+
+
+def _not_negative(products: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve the normal equations `[n, n]`, `[n]`; weights that would come out below 0 are 0, one after the other."""
+    free = np.ones(len(sums), bool)
+    while True:
+        found = np.zeros(len(sums))
+        found[free] = np.linalg.solve(products[np.ix_(free, free)], sums[free])
+        if (found >= 0).all():
+            return found
+        free[int(np.argmin(found))] = False
