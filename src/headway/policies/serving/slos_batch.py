@@ -191,7 +191,7 @@ class Forming:
 
 
 def plain(instance: InstanceState, draft: InstanceDraft, planner: Planner, budget: Budget) -> Step | None:
-    """Return a step of all decodes that goes on until there is news, if there is nothing else to do and no line suffers."""
+    """Return a step of all decodes that goes on until there is news, if that is all there is and no line suffers."""
     decodes = instance.decodes
     if instance.prefills or instance.waiting or not len(decodes):
         return None

@@ -78,9 +78,10 @@ class SlosServe:
     --------
     >>> from headway.policies.serving.kv import BlockPool
     >>> from headway.policies.serving.nouns import Request
+    >>> from headway.policies.serving.promises import promised
     >>> instance = InstanceState("gpu", BlockPool(64), num_layers=2)
     >>> request = Request(id="a", arrival_s=0.0, prompt_tokens=100, max_tokens=8, ttft_s=1.0, tpot_s=0.1)
-    >>> instance.waiting["a"] = RequestState(request)
+    >>> instance.waiting["a"] = RequestState(request, promised(request, {}))
     >>> SlosServe().form(instance, InstanceDraft(instance), 0.0).pieces
     (Piece(request='a', tokens=100, layers=None),)
     """

@@ -1,15 +1,16 @@
 """The settings of SLOs-Serve's evaluation, and how its numbers are measured here.
 
-Objectives, scenarios, model and hardware are those of Chen et al. 2025 (arXiv 2504.08784); lengths and arrivals are those
-of the shipped traces nearest to its data.
+Objectives, scenarios, model and hardware are those of Chen et al. 2025 (arXiv 2504.08784); lengths and arrivals are
+those of the shipped traces nearest to its data.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from headway.app.studies.capacity import largest_load
@@ -73,7 +74,7 @@ class TrueLengths:
         """Keep the function that tells."""
         self._ask = ask
 
-    def output_tokens(self, state: RequestState, quantile: float | None = None) -> float:
+    def output_tokens(self, state: RequestState, quantile: float | None = None) -> float:  # noqa: ARG002 (nothing is uncertain)
         """Return the true number."""
         assert self._ask is not None
         return max(self._ask(state.id), state.output_tokens + 1)
@@ -181,13 +182,13 @@ def good_frac(who: str, scenario: str, num: int, rate_per_s: float, seed: int, r
 
 
 def _at(true: TrueRequest, at_s: Seconds) -> TrueRequest:
-    import msgspec
-
     return msgspec.structs.replace(true, request=msgspec.structs.replace(true.request, arrival_s=at_s))
 
 
 @functools.cache
-def capacity_per_s(who: str, scenario: str, num: int, seed: int, replicas: int = 1, tolerance_frac: float = 0.05) -> float:
+def capacity_per_s(
+    who: str, scenario: str, num: int, seed: int, replicas: int = 1, tolerance_frac: float = 0.05
+) -> float:
     """Return the highest rate per accelerator at which 90% of the requests keep both objectives."""
 
     def attempt(load: float) -> Verdict:
