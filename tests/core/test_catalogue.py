@@ -45,6 +45,7 @@ SHARED = {
     "llumnix_scale",
     "memory",
     "nouns",
+    "oracle_plan",
     "pace",
     "partition",
     "pins",
