@@ -23,7 +23,7 @@ from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.bound.scenario import best_possible
 from headway.sim.serving.recipe import FleetSpec, ModelSpec, SloSpec
 from headway.sim.serving.scenario import ServingScenario
-from headway.sim.serving.world import small_world
+from headway.sim.serving.small import small_world
 from headway.traces.generate.lengths import LogNormal
 from headway.traces.spec import TraceSpec
 
