@@ -7,6 +7,7 @@ through the block tables. A wrong block, a stale prefix or a skipped layer there
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -186,10 +187,19 @@ class Script(FakeRunner):
         super().__init__(num_blocks, block_size, facts)
         self.line = line
         self.due: dict[int, list[ToEngine]] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, rows: Columns) -> torch.Tensor | None:
-        self.line.give(*self.due.pop(self.num_steps, []))
+        if threading.current_thread() is threading.main_thread():
+            self._deliver(self.num_steps)
+        else:  # a lane's own thread
+            assert self.loop is not None
+            self.loop.call_soon_threadsafe(self._deliver, self.num_steps)
         return super().run(rows)
+
+    def _deliver(self, step: int) -> None:
+        if step in self.due:
+            self.line.give(*self.due.pop(step))
 
 
 class Bench:
@@ -247,6 +257,7 @@ def run_script(
     async def play() -> tuple[Bench, Report]:
         line = FakeLine()
         runner = Script(line, num_blocks, block_size)
+        runner.loop = asyncio.get_running_loop()
         runner.due = {step: group for step, group in messages.items() if step}
         bench = Bench(runner, line, runner.facts, num_blocks, block_size, max_running, caching)
         line.give(*messages.get(0, []))

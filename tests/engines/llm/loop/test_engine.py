@@ -23,6 +23,7 @@ from headway.policies.serving.nouns import Piece, RequestArrived, Step, StepDone
 from headway.policies.serving.orca import Orca
 from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.seats import Batch
+from headway.policies.serving.semi_pd import SemiPd
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.vllm import Vllm
 
@@ -30,6 +31,8 @@ SEATS: dict[str, Batch] = {
     "orca": Orca(max_batch_size=4),
     "vllm": Vllm(max_batched_tokens=24, max_seqs=6),
     "sarathi": SarathiServe(token_budget=9, max_seqs=6),
+    "semi-pd": SemiPd(chunk_tokens=9, max_seqs=6),
+    "semi-pd-static": SemiPd(chunk_tokens=24, max_seqs=6, prefill_share=0.5, decode_share=0.5, window=0),
 }
 PROMPTS = st.one_of(
     st.lists(st.integers(3, 90), min_size=1, max_size=30),
@@ -327,7 +330,7 @@ def test_an_idle_engine_does_not_spin() -> None:
     assert asyncio.run(asyncio.wait_for(go(), 10)) < 5
 
 
-@pytest.mark.parametrize("seat", ["vllm", "sarathi"])
+@pytest.mark.parametrize("seat", ["vllm", "sarathi", "semi-pd"])
 def test_preempted_requests_are_computed_again_and_sampled_on(seat: str) -> None:
     """Too little memory for all: greedy and seeded random requests still come out as if alone."""
     greedy = [submit(f"g{n}", range(10 * n, 10 * n + 12), max_tokens=24, ignore_eos=True) for n in range(1, 4)]

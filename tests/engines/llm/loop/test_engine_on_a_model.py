@@ -19,10 +19,12 @@ from headway.engines.llm.messages import Drain, Submit, ToEngine
 from headway.engines.llm.model.runner import Runner
 from headway.policies.serving.orca import Orca
 from headway.policies.serving.sarathi import SarathiServe
+from headway.policies.serving.semi_pd import SemiPd
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.vllm import Vllm
 
-POLICIES = [Orca(), Vllm(max_batched_tokens=60), SarathiServe(token_budget=11), SarathiServe(token_budget=64)]
+LANES = [SemiPd(chunk_tokens=20), SemiPd(chunk_tokens=64, prefill_share=0.5, decode_share=0.5, window=5, ttft_s=1e-4)]
+POLICIES = [Orca(), Vllm(max_batched_tokens=60), SarathiServe(token_budget=11), SarathiServe(token_budget=64), *LANES]
 SHARED = [5 + 7 * n % 290 for n in range(40)]
 
 
@@ -32,13 +34,14 @@ class Waves:
     def __init__(self, runner: Runner, line: FakeLine, messages: list[ToEngine], every: int) -> None:
         self._runner, self._line, self._messages, self._every = runner, line, messages, every
         self._steps = 0
+        self._loop = asyncio.get_running_loop()  # a step may run in a thread of its own
         self.open, self.append, self.set_blocks = runner.open, runner.append, runner.set_blocks
         self.close = runner.close
 
     def run(self, rows: Any) -> Any:
         self._steps += 1
         if self._messages and self._steps % self._every == 0:
-            self._line.give(self._messages.pop(0))
+            self._loop.call_soon_threadsafe(self._line.give, self._messages.pop(0))
         return self._runner.run(rows)
 
 

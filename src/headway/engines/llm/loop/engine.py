@@ -2,6 +2,7 @@
 
 `LlmEngine` is the executor that `headway.core.drivers.serve` drives. A step runs inline, inside `apply`: between two
 steps the engine reads its socket, so an arrival or a cancellation waits for the step under way and for nothing else.
+Where a policy has opened several lanes, or asks for a share of the compute, steps run in threads instead (see `Lanes`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from headway.core.events import Event, Failed, Woke
 from headway.core.nouns import Id, Seconds
 from headway.engines.llm.loop.alarms import Alarms
 from headway.engines.llm.loop.intake import Intake
+from headway.engines.llm.loop.lanes import Flight, Lanes
 from headway.engines.llm.loop.live import Live
 from headway.engines.llm.loop.ports import Line
 from headway.engines.llm.loop.stepping import Stepper
@@ -29,7 +31,7 @@ from headway.policies.serving.nouns import RequestArrived, Step, StepDone
 
 log = logging.getLogger(__name__)
 
-CAN = frozenset({"layer_ranges", "repeat"})
+CAN = frozenset({"layer_ranges", "repeat", "lanes", "share"})
 """What this engine is able to do beyond plain steps."""
 
 BREATH_S: Seconds = 0.01
@@ -82,6 +84,7 @@ class LlmEngine:
         self._clock = clock
         self._compiling = compiling or Compiling(None)
         self._alarms = Alarms()
+        self._lanes = Lanes(stepper, clock)
         self._todo: deque[Callable[[], Event | None]] = deque()
         self._draining = False
         self._breath_s = clock.now_s()
@@ -105,20 +108,29 @@ class LlmEngine:
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield events as they happen, until the engine is drained or the API process is gone."""
-        while not self._line.closed:
-            if not self._todo:
-                self._listen()
-            if not self._todo:
-                self._ring()
-            if self._todo:
-                event = self._todo.popleft()()
-                if event is not None:
-                    yield event
-                await self._breathe()
-            elif self._draining and not self._lives and not self._compiling.num_pending:
-                return
-            else:
-                await self._idle()
+        try:
+            while not self._line.closed:
+                if not self._todo:
+                    self._look()
+                if self._todo:
+                    event = self._todo.popleft()()
+                    if event is not None:
+                        yield event
+                    await self._breathe()
+                elif self._draining and not self._lives and not self._compiling.num_pending:
+                    return
+                else:
+                    await self._idle()
+        finally:
+            self._lanes.close()
+
+    def _look(self) -> None:
+        """See what has come in, or is over, or is due."""
+        self._listen()
+        while (flight := self._lanes.landed()) is not None:
+            self._land(flight)
+        if not self._todo:
+            self._ring()
 
     def _listen(self) -> bool:
         """Take what has come in; says whether anything has."""
@@ -146,9 +158,10 @@ class LlmEngine:
             self._todo.append(partial(self._wake, tag))
 
     async def _idle(self) -> None:
-        """Wait for a message, an alarm or a compiled grammar."""
+        """Wait for a message, an alarm, a compiled grammar or a run of a step in a lane."""
         receiving = asyncio.ensure_future(self._line.receive())
         waits: list[asyncio.Future[object]] = [receiving, asyncio.ensure_future(self._compiling.rung())]  # type: ignore[list-item]
+        waits.append(asyncio.ensure_future(self._lanes.rung()))
         if self._alarms.next_s is not None:
             waits.append(asyncio.ensure_future(self._clock.sleep_until(self._alarms.next_s)))
         try:
@@ -217,6 +230,11 @@ class LlmEngine:
         live = self._lives.get(cancel.id)
         if live is None or live.state is None or live.ended:
             return None
+        flight = self._lanes.of(cancel.id)
+        if flight is not None:  # its memory is being written to
+            flight.cut = True
+            flight.cancels.append(cancel)
+            return None
         self._line.send(Outputs(items=[Output(id=cancel.id, finish=cancel.reason)]))
         return self._end(cancel.id, cancel.reason)
 
@@ -241,7 +259,7 @@ class LlmEngine:
         if why is not None:
             return why
         if isinstance(action, Step):
-            self._run(action)
+            self._begin(action)
         elif isinstance(action, Start):
             self._stepper.begin(self._lives[action.id])
         elif isinstance(action, Preempt):
@@ -253,20 +271,46 @@ class LlmEngine:
             self._todo.append(lambda: Failed(at_s=self._now_s(), id=action.id, why=action.why))
         return None
 
+    def _begin(self, step: Step) -> None:
+        if self._instance.num_lanes > 1 or step.share != 1.0:
+            self._lanes.begin(step)
+        else:
+            self._run(step)
+
     def _run(self, step: Step) -> None:
         """Run an accepted step, as often as it asks unless something happens, and tell what came of it."""
         start_s = self._clock.now_s()
         num_runs, happened = 0, False
         while not happened:
-            news = self._try(step)
+            news = self._try(step, partial(self._stepper.run, step))
             num_runs += 1
             happened = self._publish(news)
             happened = self._listen() or happened or num_runs >= step.repeat or self._should_turn(start_s)
             happened = happened or not self._board.again(step)
         self._ring()
+        self._over(step, start_s, num_runs, self._stepper.num_tokens)
+
+    def _over(self, step: Step, start_s: Seconds, num_runs: int, num_tokens: int) -> None:
         self.num_steps += num_runs
         self.step_s = self._clock.now_s() - start_s
-        self._todo.append(partial(self._done, step, self.step_s, num_runs))
+        self._todo.append(partial(self._done, step, self.step_s, num_runs, num_tokens * num_runs))
+
+    def _land(self, flight: Flight) -> None:
+        """Book a run of a step that was computed in a lane, and let it be run again unless something happened."""
+        step, flight.num_runs = flight.step, flight.num_runs + 1
+        happened = self._publish(self._try(step, partial(self._concluded, flight)))
+        happened = happened or flight.cut or flight.num_runs >= step.repeat or bool(self._todo)
+        if not happened and self._board.again(step):
+            self._lanes.again(flight)
+            return
+        self._lanes.end(flight)
+        self._todo.extend([partial(self._cancel, cancel) for cancel in flight.cancels])
+        self._over(step, flight.start_s, flight.num_runs, flight.lineup.num_tokens)
+
+    def _concluded(self, flight: Flight) -> Outputs | None:
+        if flight.error is not None:
+            raise flight.error
+        return self._stepper.conclude(flight.step, flight.lineup, flight.logits)
 
     def _should_turn(self, since_s: Seconds) -> bool:
         """Whether repeating has kept the rest of the engine waiting for long enough, or an alarm is due."""
@@ -287,10 +331,10 @@ class LlmEngine:
                 self._todo.append(partial(self._end, item.id, item.finish))
         return bool(over)
 
-    def _try(self, step: Step) -> Outputs | None:
+    def _try(self, step: Step, run: Callable[[], Outputs | None]) -> Outputs | None:
         """Run a step once; when it fails, its requests end with an error and the engine lives on."""
         try:
-            return self._stepper.run(step)
+            return run()
         except Exception as error:
             if _hopeless(error):
                 raise EngineError(f"engine: a step failed, nothing can run after it ({_sentence(error)}).") from error
@@ -298,10 +342,9 @@ class LlmEngine:
             why = f"the model failed on this step ({_sentence(error)})"
             return Outputs(items=[Output(id=piece.request, finish="error", why=why) for piece in step.pieces])
 
-    def _done(self, step: Step, step_s: Seconds, num_runs: int) -> Event:
+    def _done(self, step: Step, step_s: Seconds, num_runs: int, num_tokens: int) -> Event:
         now_s = self._now_s()
         self._board.end(step)
-        num_tokens = self._stepper.num_tokens * num_runs
         return StepDone(at_s=now_s, instance=step.instance, step_s=step_s, num_tokens=num_tokens, num_runs=num_runs)
 
 

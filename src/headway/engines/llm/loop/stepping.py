@@ -77,15 +77,34 @@ class Stepper:
     def run(self, step: Step) -> Outputs | None:
         """Run a step once; returns the news if there are any. Requests with a `finish` in it have to end now."""
         lineup = self._line_up(step)
-        for state, count in self._board.grown:
-            self._runner.set_blocks(self.lives[state.id].slot, state.blocks, len(state.blocks) - count)
-        tokens, logprobs = self._sample(self._runner.run(lineup.rows), lineup)
+        self._set_blocks()
+        return self.conclude(step, lineup, self._runner.run(lineup.rows))
+
+    def prepare(self, step: Step, before: Lineup | None = None) -> Lineup:
+        """Line up a step that is computed beside others; `before` is its lineup when it is run again."""
+        if before is None or not before.again(step):
+            before = Lineup(step, self.lives, self._num_layers)
+        self._set_blocks()
+        return before
+
+    def compute(self, lineup: Lineup) -> Tensor | None:
+        """Run the model; the one thing here that may be done in another thread."""
+        return self._runner.run(lineup.rows)
+
+    def conclude(self, step: Step, lineup: Lineup, logits: Tensor | None) -> Outputs | None:
+        """Give each request its token; returns the news if there are any."""
+        tokens, logprobs = self._sample(logits, lineup)
         emitted = self._board.advance(step, self._clock.now_s())
         assert len(emitted) == len(lineup.due)
         if not emitted:
             return None
         self._runner.append(lineup.slots, tokens)
         return self._news(lineup, emitted, tokens, logprobs)
+
+    def _set_blocks(self) -> None:
+        """Tell the runner of the blocks that the board has just given."""
+        for state, count in self._board.grown:
+            self._runner.set_blocks(self.lives[state.id].slot, state.blocks, len(state.blocks) - count)
 
     def _line_up(self, step: Step) -> Lineup:
         lineup = self._lineup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -138,21 +139,28 @@ def _moved_segment(segment: Segment, device: torch.device) -> Segment:
     )
 
 
-_current: list[StepBatch] = []
+class _Current(threading.local):
+    """The steps under way in one thread, the inner one last."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepBatch] = []
+
+
+_current = _Current()
 
 
 def current() -> StepBatch:
     """Return the step under way; the model's own code stands between runner and attention and knows nothing of it."""
-    if not _current:
+    if not _current.steps:
         raise EngineError("engine: the model must be run by a Runner, but no step is under way. Use Runner.run.")
-    return _current[-1]
+    return _current.steps[-1]
 
 
 @contextmanager
 def under_way(step: StepBatch) -> Iterator[StepBatch]:
     """Make `step` the current one."""
-    _current.append(step)
+    _current.steps.append(step)
     try:
         yield step
     finally:
-        _current.pop()
+        _current.steps.pop()
