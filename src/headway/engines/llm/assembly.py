@@ -109,8 +109,8 @@ class Assembly:
         report = self.session.report()
         (instance,) = self.session.view.instances.values()
         return Gauges(
-            running=len(instance.running),
-            waiting=len(self.session.view.requests) - len(instance.running),
+            running=instance.num_running,
+            waiting=len(self.session.view.requests) - instance.num_running,
             kv_used_frac=self._pool.used_frac,
             kv_free_blocks=self._pool.num_free,
             prefix_queried_tokens=self._pool.num_queried_tokens,
