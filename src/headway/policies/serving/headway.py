@@ -172,7 +172,8 @@ class Headway:
 
     def _in_turn(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Iterator[RequestState]:
         """Yield those who are not decoding: who lost its place amid its output, who can be in time, who cannot."""
-        rate, jobs = self._tokens_per_s(instance), list[Job]()
+        rate, best_rate = self._tokens_per_s(instance), self._most_tokens_per_s(instance)
+        jobs: list[Job] = []
         others: list[RequestState] = []
         for number, state in enumerate([*instance.prefills.values(), *draft.waiting]):
             due_s = state.request.arrival_s + state.promise.ttft_s
@@ -181,12 +182,12 @@ class Headway:
             elif due_s == math.inf or state.id in self._late:
                 others.append(state)
             else:
-                work_s = self._left_tokens(instance, state) / rate
-                if now_s + work_s > due_s:
+                left = self._left_tokens(instance, state)
+                if now_s + left / best_rate > due_s:  # not even alone, and without regard to others
                     self._late.add(state.id)
                     others.append(state)
                 else:
-                    jobs.append(Job(due_s, work_s, number, state))
+                    jobs.append(Job(due_s, left / rate, number, state))
         in_time, too_long = most_in_time(jobs, now_s)
         for job in (*in_time, *too_long):
             yield job.state
@@ -207,6 +208,9 @@ class Headway:
         limit_s = min(paces_s, default=math.inf) * (1 - self.margin_frac)
         room = max(room_tokens(self._pace, instance, limit_s, self.max_chunk_tokens), self.min_chunk_tokens)
         return room / step_s(self._pace, instance, room)
+
+    def _most_tokens_per_s(self, instance: InstanceState) -> float:
+        return self.max_chunk_tokens / step_s(self._pace, instance, self.max_chunk_tokens)
 
 
 def _uncached_tokens(instance: InstanceState, state: RequestState) -> int:
