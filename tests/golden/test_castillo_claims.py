@@ -27,7 +27,8 @@ def test_directions_hold(name: str) -> None:
 def test_the_loss_of_the_law_against_the_truth_grows_with_what_samples_vary_by() -> None:
     """Expected: 5 to 20%. With samples that vary by 0.25 it is 3%, by 0.5 it is 11%, and 4% over so few."""
     loss = {name: verdict(name).sizes[0].mean - 1 for name in ("jct", "jct-varied")}
-    assert 0.005 < loss["jct"] < 0.04 and 2 * loss["jct"] < loss["jct-varied"] < 0.2
+    assert 0.005 < loss["jct"] < 0.04
+    assert 2 * loss["jct"] < loss["jct-varied"] < 0.2
 
 
 def test_predictions_are_calibrated() -> None:

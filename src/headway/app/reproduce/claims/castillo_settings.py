@@ -80,7 +80,7 @@ BY: Mapping[str, tuple[str, float]] = {
 
 def reserved(seed: int, quick: bool) -> Numbers:
     """Measure memory reserved by quantiles, by the mean, and by all that was asked for, in little memory."""
-    where = scenario(CHAT, 80 if quick else 300, 4.0, 500)
+    where = scenario(CHAT, 120 if quick else 300, 4.0, 500)
     found = {"none": play(where, seed)}
     for name, (by, quantile) in BY.items():
         found[name] = play(where, seed, "quantile", Reserve(by=by, quantile=quantile))  # type: ignore[arg-type]
