@@ -80,7 +80,7 @@ BY: Mapping[str, tuple[str, float]] = {
 
 def reserved(seed: int, quick: bool) -> Numbers:
     """Measure memory reserved by quantiles, by the mean, and by all that was asked for, in little memory."""
-    where = scenario(CHAT, 120 if quick else 300, 4.0, 500)
+    where = scenario(CHAT, 150 if quick else 300, 4.0, 500)
     found = {"none": play(where, seed)}
     for name, (by, quantile) in BY.items():
         found[name] = play(where, seed, "quantile", Reserve(by=by, quantile=quantile))  # type: ignore[arg-type]
@@ -165,5 +165,5 @@ def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(float) for values in (one, other)]
     if np.ptp(other) == 0:
         return 0.0
-    found = float(np.corrcoef(*ranks)[0, 1])
+    found = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
     return 0.0 if math.isnan(found) else found
