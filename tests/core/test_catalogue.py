@@ -38,6 +38,7 @@ SHARED = {
     "lending",
     "length_laws",
     "length_sources",
+    "lending_plan",
     "lengths",
     "llumnix_load",
     "llumnix_migration",
