@@ -139,10 +139,10 @@ class InfiniteLlm:
             return []
         actions: list[Action] = []
         is_round = isinstance(event, Woke) and event.tag == ROUND
-        stuck = [instance for instance in view.instances.values() if _is_stuck(instance, view)]
+        stuck = [state for i in view.instances.values() if (state := _stuck(i, view)) is not None]
         if stuck or is_round:
             books = ledgers(view)
-            actions += self._start_stuck(stuck, books, view)
+            actions += self._start_stuck(stuck, books)
             if is_round:
                 actions += self._round(stuck, books, view)
         if is_round:
@@ -154,29 +154,25 @@ class InfiniteLlm:
 
     # Who waits begins with blocks elsewhere --------------------------------------------------------------------------
 
-    def _start_stuck(self, stuck: Sequence[InstanceState], books: Books, view: ServingView) -> Iterator[Start]:
-        names = {instance.id for instance in stuck}
-        for instance in stuck:
-            home, state = books[instance.id], next(iter(instance.waiting.values()))
-            size, needed = instance.kv.block_size, instance.kv.blocks_for(state.known_tokens)
-            alone = needed <= instance.kv.num_blocks
+    def _start_stuck(self, stuck: Sequence[RequestState], books: Books) -> Iterator[Start]:
+        names = {state.instance for state in stuck}
+        for state in stuck:
+            home = books[state.instance]
+            kv = home.instance.kv
+            needed = kv.blocks_for(state.known_tokens)
+            alone = needed < kv.num_blocks  # with its next token
             if alone and home.coming_blocks > needed:  # room is on its way
                 continue
             use_frac = self.use_frac if alone and self.plan == "greedy" else 1.0
-            rooms = {c.instance.id: c.room_blocks(use_frac) for c in _others(books, home, names if alone else set())}
-            away = split(needed, home.free_blocks - _ahead_blocks(home, 1), rooms, self.max_holders)
-            if away is None or sum(away.values()) >= needed or not self._is_worth(home, away, needed, books, alone):
+            holders = _others(books, home, names if alone else set())
+            away = split(needed, home, holders, use_frac, _ahead_blocks(home, 1), self.max_holders)
+            if away is None or not self._is_worth(home, away, needed, books, alone):
                 continue
             for name, blocks in away.items():
                 hold(books[name], blocks)
-            rest = state.known_tokens - sum(away.values()) * size
-            yield Start(
-                state.id,
-                {
-                    instance.id: {"kv_tokens": float(rest)},
-                    **{name: {"kv_tokens": float(blocks * size)} for name, blocks in away.items()},
-                },
-            )
+            rest = state.known_tokens - sum(away.values()) * kv.block_size
+            there = {name: {"kv_tokens": float(blocks * kv.block_size)} for name, blocks in away.items()}
+            yield Start(state.id, {home.instance.id: {"kv_tokens": float(rest)}, **there})
 
     def _is_worth(self, home: Ledger, away: dict[Id, int], needed: int, books: Books, alone: bool) -> bool:
         """Whether home and holders together give more tokens with one request more that reads so much elsewhere."""
@@ -194,14 +190,14 @@ class InfiniteLlm:
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
-    def _round(self, stuck: Sequence[InstanceState], books: Books, view: ServingView) -> Iterator[Lend]:
-        for instance in stuck:
-            yield from self._call_back(instance, books, view)
+    def _round(self, stuck: Sequence[RequestState], books: Books, view: ServingView) -> Iterator[Lend]:
+        names = {state.instance for state in stuck}
+        for name in names:
+            yield from self._call_back(books[name].instance, books, view)
         for ledger in books.values():
             if ledger.coming_blocks < _ahead_blocks(ledger):
                 yield from self._make_room(ledger, books, view)
         if self.plan == "greedy":
-            names = {instance.id for instance in stuck}
             debtors = [books[name] for name in names if books[name].batch < self.batch_below]
             for debtor in sorted(debtors, key=lambda ledger: (ledger.batch, ledger.instance.id)):
                 yield from self._lend(debtor, _others(books, debtor, names), view)
@@ -209,18 +205,19 @@ class InfiniteLlm:
     def _lend(self, debtor: Ledger, creditors: Sequence[Ledger], view: ServingView) -> Iterator[Lend]:
         waiting = list(debtor.instance.waiting.values())
         mean_blocks = sum(debtor.instance.kv.blocks_for(state.known_tokens) for state in waiting) / len(waiting)
-        for state in self._lenders(debtor, view):
+        for state in self._lenders(debtor):
             best = self._best(debtor, creditors, state, mean_blocks, len(waiting), view)
             if best is None:
                 return
             creditor, blocks = best
             lend(debtor, creditor, blocks, mean_blocks, len(waiting))
+            debtor.moving.add(state.id)
             yield Lend(state.id, creditor.instance.id, blocks, tokens_per_step=self.tokens_per_step)
 
-    def _lenders(self, debtor: Ledger, view: ServingView) -> list[RequestState]:
+    def _lenders(self, debtor: Ledger) -> list[RequestState]:
         """Return the longest requests of an instance that have blocks to lend and none on their way."""
-        loans = view.lending.loans
-        able = [s for s in debtor.instance.running.values() if s.id not in loans and movable_blocks(s)]
+        running = debtor.instance.running.values()
+        able = [state for state in running if state.id not in debtor.moving and movable_blocks(state)]
         return sorted(able, key=lambda state: -state.known_tokens)[:MOST_LOOKED_AT]
 
     def _best(
@@ -258,12 +255,13 @@ class InfiniteLlm:
 
     def _make_room(self, ledger: Ledger, books: Books, view: ServingView) -> Iterator[Lend]:
         """Lend blocks of the longest request before memory runs out for those who decode."""
-        for state in self._lenders(ledger, view)[:1]:
+        for state in self._lenders(ledger)[:1]:
             blocks = min(movable_blocks(state), 2 * _ahead_blocks(ledger))
             rooms = {c.instance.id: c.room_blocks(1.0) - _ahead_blocks(c) for c in _others(books, ledger, set())}
             for creditor, room in sorted(rooms.items(), key=lambda item: -item[1])[:1]:
                 if min(blocks, room) > 0:
                     lend(ledger, books[creditor], min(blocks, room), 1.0, 0)
+                    ledger.moving.add(state.id)
                     yield Lend(state.id, creditor, min(blocks, room), tokens_per_step=self.tokens_per_step)
 
     def _call_back(self, instance: InstanceState, books: Books, view: ServingView) -> Iterator[Lend]:
@@ -271,24 +269,26 @@ class InfiniteLlm:
         for request in instance.guests:
             home = books[view.requests[request].instance]
             parcel = view.lending.parcels[request][-1]
-            if request in view.lending.loans or parcel.holder != instance.id or home.instance.waiting:
+            if request in home.moving or parcel.holder != instance.id or home.instance.waiting:
                 continue
             blocks = min(len(parcel.blocks), home.room_blocks(1.0) - 2 * _ahead_blocks(home), self._soon_blocks(home))
             if blocks > 0:
                 home.free_blocks -= blocks
+                home.moving.add(request)
                 yield Lend(request, home.instance.id, blocks, instance.id, self.tokens_per_step)
 
 
-def _is_stuck(instance: InstanceState, view: ServingView) -> bool:
-    """Whether who is first in line cannot start for want of memory."""
+def _stuck(instance: InstanceState, view: ServingView) -> RequestState | None:
+    """Return who is first in line at an instance, if it cannot start for want of memory."""
     state = next(iter(instance.waiting.values()), None)
     if state is None or state.swapped_tokens or instance.num_stages > 1 or instance.draining:
-        return False
+        return None
     if instance.num_running >= instance.max_running:
-        return False
+        return None
     if not state.hashes:
-        return instance.kv.blocks_for(state.known_tokens) > instance.kv.num_free
-    return view.draft().on(instance.id).cost(state, state.known_tokens)[0] > instance.kv.num_free
+        return state if instance.kv.blocks_for(state.known_tokens) > instance.kv.num_free else None
+    cost, _ = view.draft().on(instance.id).cost(state, state.known_tokens)
+    return state if cost > instance.kv.num_free else None
 
 
 def _others(books: Books, ledger: Ledger, not_these: set[Id]) -> list[Ledger]:

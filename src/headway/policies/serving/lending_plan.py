@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 from headway.core.nouns import Id
 from headway.policies.serving.lending import Lending
@@ -11,6 +11,8 @@ from headway.policies.serving.pace import Pace, Shape
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.state import InstanceState, RequestState
 
+PORTIONS = 32
+"""A new request is divided in so many steps, no finer."""
 SLOPE_TOKENS = 100_000
 """The slope of a step's time by its context is taken over so many tokens."""
 
@@ -32,6 +34,8 @@ class Ledger:
         What is free now, less what is planned to be held here for others.
     coming_blocks : float
         What will be free when all that is on its way has left.
+    moving : set of str
+        Requests of this instance that have blocks on their way.
     """
 
     def __init__(self, instance: InstanceState, lending: Lending) -> None:
@@ -48,6 +52,7 @@ class Ledger:
         self.free_blocks = instance.kv.num_free
         leaving = [len(loan.blocks) for loan in lending.loans.values() if loan.source == instance.id]
         self.coming_blocks = float(self.free_blocks + sum(leaving))
+        self.moving = {request for request in lending.loans if request in instance.running}
 
     def twin(self) -> Ledger:
         """Return a copy that can be changed by itself."""
@@ -126,17 +131,45 @@ def movable_blocks(state: RequestState) -> int:
     return max(0, min(full, len(state.blocks) - 1))
 
 
-def split(needed: int, home_room: int, rooms: Mapping[Id, int], max_holders: int) -> dict[Id, int] | None:
-    """Divide blocks between home and the holders with the most room; None when they do not fit.
+def split(
+    needed: int, home: Ledger, holders: Sequence[Ledger], use_frac: float, spare_blocks: int, max_holders: int
+) -> dict[Id, int] | None:
+    """Divide the blocks of a new request so that all its holders read about as much; None when they do not fit.
+
+    Parameters
+    ----------
+    needed : int
+        How many, >= 1.
+    home : Ledger
+        Where it is to run; at least one block stays there.
+    holders : sequence of Ledger
+        Who could hold some, those with the most room first.
+    use_frac : float
+        Holders keep at most this share of their memory in use.
+    spare_blocks : int
+        Home keeps so many blocks free.
+    max_holders : int
+        The most that hold some, >= 1.
 
     Returns
     -------
     dict of str to int or None
         Blocks by holder; the rest stays at home.
     """
-    rest, found = needed - max(0, home_room), dict[Id, int]()
-    for name, room in sorted(rooms.items(), key=lambda item: -item[1])[:max_holders]:
-        if rest > 0 and room > 0:
-            found[name] = min(rest, room)
-            rest -= found[name]
-    return found if found and rest <= 0 else None
+    some = [home, *holders[:max_holders]]
+    rooms = [home.free_blocks - spare_blocks, *(holder.room_blocks(use_frac) for holder in some[1:])]
+    shares, left = [0] * len(some), needed
+    size = home.instance.kv.block_size
+    loads = [(ledger.here_tokens + ledger.guest_tokens) / size for ledger in some]
+    portion = -(-needed // PORTIONS)
+    while left:
+        able = [index for index, room in enumerate(rooms) if room > shares[index]]
+        if not able:
+            return None
+        least = min(able, key=lambda index: loads[index] + shares[index])
+        num = min(portion, left, rooms[least] - shares[least])
+        shares[least] += num
+        left -= num
+    if not shares[0] or shares[0] == needed:
+        return None
+    return {holder.instance.id: share for holder, share in zip(some[1:], shares[1:], strict=True) if share}
