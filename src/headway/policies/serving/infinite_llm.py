@@ -166,7 +166,7 @@ class InfiniteLlm:
             use_frac = self.use_frac if alone and self.plan == "greedy" else 1.0
             holders = _others(books, home, names if alone else set())
             away = split(needed, home, holders, use_frac, _ahead_blocks(home, 1), self.max_holders)
-            if away is None or not self._is_worth(home, away, needed, books, alone):
+            if not away or not self._is_worth(home, away, needed, books, alone):
                 continue
             for name, blocks in away.items():
                 hold(books[name], blocks)

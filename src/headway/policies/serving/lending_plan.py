@@ -134,7 +134,10 @@ def movable_blocks(state: RequestState) -> int:
 def split(
     needed: int, home: Ledger, holders: Sequence[Ledger], use_frac: float, spare_blocks: int, max_holders: int
 ) -> dict[Id, int] | None:
-    """Divide the blocks of a new request so that all its holders read about as much; None when they do not fit.
+    """Divide the blocks of a new request; None when they do not fit.
+
+    Home keeps what it can. Of a request that fits into no instance it keeps as much as makes all of them read about
+    the same, since the slowest is waited for; and so the others share what home cannot keep.
 
     Parameters
     ----------
@@ -154,11 +157,14 @@ def split(
     Returns
     -------
     dict of str to int or None
-        Blocks by holder; the rest stays at home.
+        Blocks by holder, none where all of them fit at home; the rest stays there.
     """
     some = [home, *holders[:max_holders]]
     rooms = [home.free_blocks - spare_blocks, *(holder.room_blocks(use_frac) for holder in some[1:])]
-    shares, left = [0] * len(some), needed
+    if rooms[0] < 1:
+        return None
+    first = min(needed, rooms[0]) if needed < home.instance.kv.num_blocks else 1
+    shares, left = [first] + [0] * (len(some) - 1), needed - first
     size = home.instance.kv.block_size
     loads = [(ledger.here_tokens + ledger.guest_tokens) / size for ledger in some]
     portion = -(-needed // PORTIONS)
@@ -170,6 +176,4 @@ def split(
         num = min(portion, left, rooms[least] - shares[least])
         shares[least] += num
         left -= num
-    if not shares[0] or shares[0] == needed:
-        return None
     return {holder.instance.id: share for holder, share in zip(some[1:], shares[1:], strict=True) if share}
