@@ -88,7 +88,7 @@ class InfiniteLlm:
     >>> seat = InfiniteLlm()
     >>> seat.reset(np.random.default_rng(0))
     >>> [action.on for action in seat.steer(Woke(at_s=0.0, tag="form"), view)]
-    [{'a': {'kv_tokens': 956.0}, 'b': {'kv_tokens': 544.0}}]
+    [{'a': {'kv_tokens': 732.0}, 'b': {'kv_tokens': 768.0}}]
     """
 
     def __init__(
