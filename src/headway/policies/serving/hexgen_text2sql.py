@@ -16,7 +16,7 @@ from headway.core.nouns import Id, Seconds
 from headway.policies.serving.hexgen_replay import GRID, Past, Place, Replay, best_place
 from headway.policies.serving.nouns import RequestArrived, RequestFinished
 from headway.policies.serving.seats import ServingView
-from headway.policies.serving.stage_times import Course, Mean, Query, StageTimes
+from headway.policies.serving.stage_times import Course, Query, StageTimes
 from headway.policies.serving.state import InstanceState, RequestState
 
 MAX_QUERIES = 10_000
@@ -34,9 +34,9 @@ class HexGenText2Sql:
         How much the time of the call itself counts against the work that is queued, in [0, 1]: 1 is the fastest
         instance whatever waits there, 0 the emptiest; 0.3, this project's choice. It is where tuning begins.
     tune_every_s : float
-        How often alpha is tuned to the latest workflows, in seconds, >= 0; 0, the default, is never.
+        How often alpha is tuned to the latest workflows, in seconds, >= 0; 0 is never, and 300 this project's choice.
     replay_queries : int
-        To how many of them, >= 1; 60.
+        To how many of them, >= 1; 40.
     dispatch : str
         ``"queue"`` weighs what is queued on an instance, as published first; ``"lifetime"`` all that it was ever given,
         as in the released simulator.
@@ -60,13 +60,14 @@ class HexGenText2Sql:
     Faithful to the paper: both dispatch scores, the budget of a call (its share of what is left of the promise, by the
     mean times of the rounds to come), urgency as time needed minus budget left, new at every step, and alpha chosen by
     replaying recent workflows in a small simulation. Chosen here, for it is open there: the scale beta is the square of
-    the call's mean time over the instances, work is queued until its call has ended, the grid of alpha has tenths, and
-    in the small simulation an instance serves as many calls side by side as it lately did. Changed: times of stages and
-    the course of a workflow are learnt where no table is given; a workflow without a deadline is promised the e2e_s of
-    its class, or else the time that its rounds take on average. Left out: weights that the released simulator has for
-    two kinds of GPU. What is prefilled when is up to the batch seat.
+    the call's mean time over the instances; queued is what is left of all calls at an instance; the grid of alpha has
+    tenths; in the small simulation an instance serves one call at a time, which takes its share of the time that it
+    took beside others. Changed: times of stages and the course of a workflow are learnt where no table is given; a
+    workflow without a deadline is promised the e2e_s of its class, or else the time that its rounds take on average.
+    Left out: weights that the released simulator has for two kinds of GPU. What is prefilled when is up to the batch
+    seat.
 
-    Cost: O(instances) per call, O(waiting log waiting) per step; a replay of 60 workflows takes some ten milliseconds.
+    Cost: O(requests) per call, O(waiting log waiting) per step; one replay of 40 workflows takes some 20 milliseconds.
 
     Examples
     --------
@@ -85,8 +86,8 @@ class HexGenText2Sql:
         self,
         *,
         alpha: float = 0.3,
-        tune_every_s: Seconds = 0.0,
-        replay_queries: int = 60,
+        tune_every_s: Seconds = 300.0,
+        replay_queries: int = 40,
         dispatch: Literal["queue", "lifetime"] = "queue",
         order: Literal["urgency", "arrival"] = "urgency",
         workflow: tuple[str, ...] = (),
@@ -97,7 +98,7 @@ class HexGenText2Sql:
         if not 0 <= tune_every_s < math.inf or replay_queries < 1:
             raise ConfigError(
                 "serving/hexgen-text2sql: tune_every_s must be >= 0 and replay_queries >= 1, got "
-                f"{tune_every_s} and {replay_queries}. Try 60 and 60."
+                f"{tune_every_s} and {replay_queries}. Try 300 and 40."
             )
         if dispatch not in ("queue", "lifetime") or order not in ("urgency", "arrival"):
             raise ConfigError(
@@ -115,16 +116,15 @@ class HexGenText2Sql:
     def reset(self, rng: np.random.Generator) -> None:
         """Forget all workflows and all that was learnt from them."""
         self.times = StageTimes(self.times_s or {})
+        self.work = StageTimes({})
         self.course = Course(self.workflow)
         self.alpha_now = self.alpha
         self._queries: OrderedDict[Id, Query] = OrderedDict()
         self._query_of: dict[Id, Id] = {}
         self._budget_s: dict[Id, Seconds] = {}
         self._placed: dict[Id, tuple[Id, Seconds]] = {}
-        self._queued_s: dict[Id, Seconds] = {}
         self._given_s: dict[Id, Seconds] = {}
         self._past: deque[Past] = deque(maxlen=self.replay_queries)
-        self._side_by_side: dict[Id, Mean] = {}
         self._trials: list[tuple[float, float, float]] | None = None
         self._replay: Replay | None = None
 
@@ -181,10 +181,10 @@ class HexGenText2Sql:
         query.end(event.id, event.at_s)
         self._budget_s.pop(event.id, None)
         stage = query.rounds[-1][0]
-        instance = view.instances.get(self._take_back(event.id))
+        instance = view.instances.get(self._leave(event.id))
         if isinstance(event, RequestFinished) and instance is not None:
             self.times.learn(stage, instance.pool, event.e2e_s - event.queue_s)
-            self._side_by_side.setdefault(instance.id, Mean()).add(instance.num_running + 1)
+            self.work.learn(stage, instance.pool, (event.e2e_s - event.queue_s) / (instance.num_running + 1))
         if query.open or (isinstance(event, RequestFinished) and event.tool):
             return
         del self._queries[name]
@@ -192,12 +192,9 @@ class HexGenText2Sql:
             self.course.learn(query.stages)
             self._past.append(Past(query.began_s, query.slo_s, tuple(query.rounds)))
 
-    def _take_back(self, request: Id) -> Id:
-        """Note that the work of a call is no longer queued; returns where it was."""
-        place, took_s = self._placed.pop(request, ("", 0.0))
-        if place:
-            self._queued_s[place] = max(0.0, self._queued_s[place] - took_s)
-        return place
+    def _leave(self, request: Id) -> Id:
+        """Note that a call is no longer where it was sent; returns where that was."""
+        return self._placed.pop(request, ("", 0.0))[0]
 
     def _try_next(self, now_s: Seconds, view: ServingView) -> list[Action]:
         """Try one more value of alpha, so that no decision takes long; after the last, take the best."""
@@ -206,13 +203,8 @@ class HexGenText2Sql:
             return []
         assert self._trials is not None
         if not self._trials and self._past:
-            places = {
-                name: Place(
-                    instance.pool, max(1, round(self._side_by_side[name].value)) if name in self._side_by_side else 1
-                )
-                for name, instance in view.instances.items()
-            }
-            self._replay = Replay(tuple(self._past), places, self.times.of)
+            places = {name: Place(instance.pool, 1) for name, instance in view.instances.items()}
+            self._replay = Replay(tuple(self._past), places, self.work.of)
         if self._replay is not None:
             alpha = GRID[len(self._trials)]
             self._trials.append((*self._replay.play(alpha), alpha))
@@ -225,21 +217,30 @@ class HexGenText2Sql:
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the largest score of those that could hold the call."""
-        self._take_back(state.id)
+        self._leave(state.id)
         able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
         stage = state.request.stage
         call_s = {i.id: self.times.of(stage, i.pool) for i in able or view.instances.values()}
         for name in call_s:
-            self._queued_s.setdefault(name, 0.0)
             self._given_s.setdefault(name, 0.0)
-        name = self._by_lifetime(call_s) if self.dispatch == "lifetime" else self._by_queue(call_s)
+        name = self._by_lifetime(call_s) if self.dispatch == "lifetime" else self._by_queue(call_s, view)
         self._placed[state.id] = name, call_s[name]
-        self._queued_s[name] += call_s[name]
         self._given_s[name] += call_s[name]
         return name
 
-    def _by_queue(self, call_s: Mapping[Id, Seconds]) -> Id:
-        return best_place(self.alpha_now, self._queued_s, call_s)
+    def _by_queue(self, call_s: Mapping[Id, Seconds], view: ServingView) -> Id:
+        queued_s = {name: self._left_s(view.instances[name], view.now_s) for name in call_s}
+        return best_place(self.alpha_now, queued_s, call_s)
+
+    def _left_s(self, instance: InstanceState, now_s: Seconds) -> Seconds:
+        """Return how much work there is at an instance: that of who waits, and what is left of who runs."""
+        found = 0.0
+        for states in (instance.waiting, instance.running, instance.flying):
+            for state in states.values():
+                took_s = self._placed.get(state.id, ("", 0.0))[1]
+                done_s = now_s - state.first_step_s if state.first_step_s is not None else 0.0
+                found += max(0.0, took_s - done_s)
+        return found
 
     def _by_lifetime(self, call_s: Mapping[Id, Seconds]) -> Id:
         """Weigh how fast an instance is against how much it was ever given, both relative to the first."""

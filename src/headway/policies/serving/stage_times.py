@@ -82,6 +82,7 @@ class Course:
     def __init__(self, nominal: Sequence[str]) -> None:
         self._nominal = tuple(nominal)
         self._left: dict[str, dict[str, Mean]] = {}
+        self._num_seen: dict[str, int] = {}
 
     def learn(self, rounds: Sequence[str]) -> None:
         """Note the rounds of a workflow that is over."""
@@ -90,11 +91,13 @@ class Course:
         left: dict[str, int] = {}
         for stage in reversed(rounds):
             known = self._left.setdefault(stage, {})
-            for later in {*known, *left}:
-                if later not in known:
+            for later in left:
+                if later not in known:  # it never came after this stage before
                     known[later] = Mean()
-                    known[later].num = max((mean.num for mean in known.values()), default=0)
-                known[later].add(float(left.get(later, 0)))
+                    known[later].num = self._num_seen.get(stage, 0)
+            for later, mean in known.items():
+                mean.add(float(left.get(later, 0)))
+            self._num_seen[stage] = self._num_seen.get(stage, 0) + 1
             left[stage] = left.get(stage, 0) + 1
 
     def left(self, rounds: Sequence[str]) -> Mapping[str, float]:
