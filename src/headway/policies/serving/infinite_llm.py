@@ -72,6 +72,12 @@ class InfiniteLlm:
     it runs out, without saying when a prompt may. Sending blocks back, of which the paper has no more than a mention,
     goes to home alone. Left out: prefills in parallel over several instances; the failure of a creditor recomputes.
 
+    Not reproduced: in virtual time on four accelerators of one node, lengths of 1 to 60 K tokens gain a tenth over
+    instances that do not share (1.35 to 1.73 times were published), and one instance over all four is quicker than
+    these on lengths up to 200 K (published is the reverse, across nodes); `headway reproduce serving/infinite-llm`
+    shows it, with what was tried to find the reasons. Planning is worth more than borrowing without asking, the longest
+    context grows with the pooled memory, and the exactness of attention in parts is tested on live models.
+
     Cost: O(instances + requests that have lent) per event on which somebody is stuck; a round, at most
     O(debtors x 8 requests x creditors x 3).
 
