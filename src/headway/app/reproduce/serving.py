@@ -12,6 +12,7 @@ from headway.app.studies.trial import Verdict
 from headway.core.nouns import Seconds
 from headway.policies.serving.seats import Batch
 from headway.policies.serving.stack import Stack
+from headway.sim.serving.cost.overlap import OverlapSpec
 from headway.sim.serving.recipe import FleetSpec, ModelSpec
 from headway.sim.serving.scenario import ServingScenario
 from headway.traces.generate.lengths import AnyLengths
@@ -36,8 +37,12 @@ class Setting:
         Longest prompt and output together; 0 takes the model's own.
     routing_skew : float or None
         How unevenly tokens visit the experts of a mixture; None takes that of the kernel measurements.
+    engine : str
+        Whose overheads are added.
     extra_step_s : float
         What a slower engine adds to each step, in seconds, >= 0.
+    overlap : OverlapSpec or None
+        How operations run side by side; one after the other by default.
     rate_per_s : float
         Mean arrivals per second at load 1, > 0.
     num_requests : int
@@ -51,7 +56,9 @@ class Setting:
     pipeline_parallel: int = 1
     context_tokens: int = 0
     routing_skew: float | None = None
+    engine: str = "vllm"
     extra_step_s: Seconds = 0.0
+    overlap: OverlapSpec | None = None
     rate_per_s: float = 1.0
     num_requests: int = 1024
 
@@ -123,7 +130,9 @@ def _scenario(setting: Setting) -> ServingScenario:
         accelerator=setting.accelerator,
         tensor_parallel=setting.tensor_parallel,
         pipeline_parallel=setting.pipeline_parallel,
+        engine=setting.engine,
         extra_step_s=setting.extra_step_s,
+        overlap=setting.overlap,
     )
     trace = TraceSpec(lengths=setting.lengths, num_requests=setting.num_requests, rate_per_s=setting.rate_per_s)
     model = ModelSpec(name=setting.model, context_tokens=setting.context_tokens, routing_skew=setting.routing_skew)

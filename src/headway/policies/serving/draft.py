@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from headway.core.actions import Action, Preempt, Start
 from headway.core.nouns import Id, Seconds
@@ -79,12 +79,12 @@ class InstanceDraft:
         self.free_blocks -= num_short
         return True
 
-    def preempt(self, state: RequestState) -> None:
-        """Draft that a running request gives back its memory and waits again, in front."""
+    def preempt(self, state: RequestState, how: Literal["requeue", "swap"] = "requeue") -> None:
+        """Draft that a running request gives back its memory and waits again, in front; `how` as of `Preempt`."""
         self._let_go(state.blocks)
         self.num_running -= 1
         self.preempted.add(state.id)
-        self.actions.append(Preempt(state.id))
+        self.actions.append(Preempt(state.id, how))
 
     def unpin(self, owner: Id) -> None:
         """Draft the end of a pin."""

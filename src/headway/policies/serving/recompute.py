@@ -5,12 +5,16 @@ Kwon et al. 2023 (arXiv 2309.06180, section 4.5) and Agrawal et al. 2024 (arXiv 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.nouns import UNTIL_NEWS, Piece, Step
-from headway.policies.serving.state import InstanceState
+from headway.policies.serving.state import InstanceState, RequestState
 
 
-def decode_all(instance: InstanceState, draft: InstanceDraft) -> tuple[Piece, ...]:
+def decode_all(
+    instance: InstanceState, draft: InstanceDraft, preempt: Callable[[RequestState], None] | None = None
+) -> tuple[Piece, ...]:
     """Draft room for the next token of every decode, preempting the latest requests while memory is short.
 
     Parameters
@@ -19,12 +23,15 @@ def decode_all(instance: InstanceState, draft: InstanceDraft) -> tuple[Piece, ..
         An idle instance.
     draft : InstanceDraft
         What the decision has come to so far; preemptions go there.
+    preempt : callable of (RequestState), or None
+        Drafts the preemption of a request; one that is recomputed later by default.
 
     Returns
     -------
     tuple of Piece
         One token of every decode that is left.
     """
+    preempt = preempt or draft.preempt
     decodes = instance.decodes
     if draft.extend_decodes(len(decodes.short)):
         return decodes.pieces
@@ -34,7 +41,7 @@ def decode_all(instance: InstanceState, draft: InstanceDraft) -> tuple[Piece, ..
         victim = draft.victim(running)
         running.remove(victim)
         short.discard(victim.id)
-        draft.preempt(victim)
+        preempt(victim)
     return tuple([state.one for state in decodes if state.id not in draft.preempted])
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds, Slo
 from headway.core.slo import SloClass
+from headway.sim.serving.cost.overlap import OverlapSpec
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +93,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Whose overheads are added: a name of the engines' table.
     extra_step_s : float
         What a slower engine adds to each step, in seconds, >= 0.
+    overlap : OverlapSpec or None
+        How operations of nano-batches run side by side; one after the other by default.
     calibration : str
         A file that `headway calibrate` wrote; it stands in for model and accelerator.
     host_blocks : int
@@ -115,6 +118,7 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     caching: bool = True
     engine: str = "vllm"
     extra_step_s: Seconds = 0.0
+    overlap: OverlapSpec | None = None
     calibration: str = ""
     host_blocks: int = 0
     usd_per_h: float | None = None

@@ -24,6 +24,7 @@ from headway.sim.serving import log
 from headway.sim.serving.cost.configs import model_facts
 from headway.sim.serving.cost.efficiency import EngineFit, engine
 from headway.sim.serving.cost.fitted import fitted_replica
+from headway.sim.serving.cost.overlap import overlapped
 from headway.sim.serving.cost.replica import Replica, replica
 from headway.sim.serving.energy import JOULES_PER_KWH, EnergyMeter
 from headway.sim.serving.gaps import TokenGaps
@@ -139,7 +140,7 @@ class ServingScenario:
     def _replica(self, spec: FleetSpec) -> Replica:
         if spec.calibration:
             return fitted_replica(spec.calibration)
-        return replica(
+        made = replica(
             self.model.name,
             spec.accelerator,
             tensor_parallel=spec.tensor_parallel,
@@ -151,6 +152,7 @@ class ServingScenario:
             engine_fit=_engine(spec),
             routing_skew=self.model.routing_skew,
         )
+        return overlapped(made, spec.overlap) if spec.overlap else made
 
     def _check(self, table: RequestTable) -> None:
         if not len(table):

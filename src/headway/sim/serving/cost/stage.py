@@ -116,6 +116,11 @@ class Stage:
         layers = (model.dense_parameters + experts) * FLOAT_BYTES[self.weights] / self.pipeline_parallel
         return (layers + 2.0 * model.vocab * model.hidden) / self.tensor_parallel
 
+    def elementwise_s(self, tokens: int) -> Seconds:
+        """Return the time of a layer's norms, rotation, activation and copies."""
+        fit = self.efficiency.elementwise
+        return fit.fixed_s + self.accelerator.read_s(tokens * self._numbers * 2.0) / fit.memory_frac
+
     def _gemms_s(self, shapes: tuple[tuple[int, int], ...], tokens: int, share: float) -> Seconds:
         on, dtype = self.accelerator, self.weights
         return sum(self.gemm.time_s(tokens, outputs, inputs, on, dtype, share) for outputs, inputs in shapes)
@@ -132,11 +137,6 @@ class Stage:
         width = model.intermediate * (1 - self.moe_frac) + model.shared_intermediate * self.moe_frac
         kv = model.kv_layer_numbers(shards)
         return 8.0 * model.hidden + 2.0 * heads + (model.num_mlps + 1) * width / shards + 2.0 * kv
-
-    def elementwise_s(self, tokens: int) -> Seconds:
-        """Return the time of a layer's norms, rotation, activation and copies."""
-        fit = self.efficiency.elementwise
-        return fit.fixed_s + self.accelerator.read_s(tokens * self._numbers * 2.0) / fit.memory_frac
 
     def _reduce_s(self, tokens: int) -> Seconds:
         """Return the time of a layer's two all-reduces."""
