@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from headway.policies.serving.feasible import Job, most_in_time
 from headway.policies.serving.nouns import Piece, RequestFinished, Step
 from headway.policies.serving.pace import Pace
 from headway.policies.serving.recompute import decode_all, repeated, spare_blocks
-from headway.policies.serving.room import next_due_s, room_tokens, step_s
+from headway.policies.serving.room import next_due_s, pairs_s, room_tokens, step_s
 from headway.policies.serving.seats import Neighbours, ServingView
 from headway.policies.serving.state import InstanceState, RequestState
 
@@ -141,8 +141,9 @@ class Headway:
         decodes = decode_all(instance, draft)
         chunks: list[Piece] = []
         if instance.prefills or instance.waiting:
-            room = max(self._room_tokens(instance, now_s), self.min_chunk_tokens)
-            for state in self._in_turn(instance, draft, now_s):
+            in_turn = self._in_turn(instance, draft, now_s)
+            room = self._room_tokens(instance, now_s, in_turn[0])
+            for state in in_turn:
                 room -= self._compute(chunks, state, draft, room)
                 if room < 1:
                     break
@@ -150,9 +151,11 @@ class Headway:
             return Step(instance=instance.id, pieces=(*decodes, *chunks))
         return repeated(instance, draft, decodes)
 
-    def _room_tokens(self, instance: InstanceState, now_s: Seconds) -> int:
+    def _room_tokens(self, instance: InstanceState, now_s: Seconds, first: RequestState) -> int:
         due_s = min((next_due_s(state) for state in instance.decodes if state.id not in self._late), default=math.inf)
-        return room_tokens(self._pace, instance, (due_s - now_s) * (1 - self.margin_frac), self.max_chunk_tokens)
+        limit_s = (due_s - now_s) * (1 - self.margin_frac)
+        before = first.known_tokens - self._left_tokens(instance, first)
+        return max(room_tokens(self._pace, instance, limit_s, self.max_chunk_tokens, before), self.min_chunk_tokens)
 
     def _compute(self, chunks: list[Piece], state: RequestState, draft: InstanceDraft, room: int) -> int:
         """Draft a chunk of a prompt; returns its tokens, 0 when there is no memory for it."""
@@ -170,28 +173,28 @@ class Headway:
         chunks.append(Piece(state.id, min(left, room)))
         return min(left, room)
 
-    def _in_turn(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Iterator[RequestState]:
-        """Yield those who are not decoding: who lost its place amid its output, who can be in time, who cannot."""
+    def _in_turn(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> list[RequestState]:
+        """Return who is not decoding: who lost its place amid its output, who can be in time, who cannot."""
         rate, best_rate = self._tokens_per_s(instance), self._most_tokens_per_s(instance)
         jobs: list[Job] = []
+        first: list[RequestState] = []
         others: list[RequestState] = []
         for number, state in enumerate([*instance.prefills.values(), *draft.waiting]):
             due_s = state.request.arrival_s + state.promise.ttft_s
             if state.output_tokens and state.id not in self._late:
-                yield state
+                first.append(state)
             elif due_s == math.inf or state.id in self._late:
                 others.append(state)
             else:
                 left = self._left_tokens(instance, state)
-                if now_s + left / best_rate > due_s:  # not even alone, and without regard to others
+                more_s = pairs_s(self._pace, instance, left, state.known_tokens - left)
+                if now_s + left / best_rate + more_s > due_s:  # not even alone, and without regard to others
                     self._late.add(state.id)
                     others.append(state)
                 else:
-                    jobs.append(Job(due_s, left / rate, number, state))
+                    jobs.append(Job(due_s, left / rate + more_s, number, state))
         in_time, too_long = most_in_time(jobs, now_s)
-        for job in (*in_time, *too_long):
-            yield job.state
-        yield from others
+        return [*first, *(job.state for job in (*in_time, *too_long)), *others]
 
     def _left_tokens(self, instance: InstanceState, state: RequestState) -> int:
         """Return how many tokens of a prompt are to be computed, as far as the cache was known when it came."""
