@@ -5,7 +5,7 @@ Patel et al. 2024 (arXiv 2311.18677) describe the pools; the exact rules are tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from headway.core.nouns import Id
@@ -120,7 +120,7 @@ class Clusters:
 
     def _is_away(self, instance: InstanceState) -> bool:
         if self._home[instance.id] == TOKEN:
-            return pending_tokens(instance) > len(instance.decodes)
+            return bool(instance.waiting) or any(state.left_tokens > 1 for state in _beside_decodes(instance))
         return any(self.plans[id_].token == instance.id for id_ in self._reserved.get(instance.id, ()))
 
 
@@ -136,5 +136,11 @@ def homes(instances: Sequence[InstanceState], prompt_frac: float) -> dict[Id, st
 
 def pending_tokens(instance: InstanceState) -> int:
     """Return the tokens that a machine has still to compute: of prompts all, of outputs the next."""
-    prompts = sum(state.left_tokens for state in instance.waiting.values())
-    return prompts + sum(state.left_tokens for state in instance.prefills.values()) + len(instance.decodes)
+    waiting = sum(state.left_tokens for state in instance.waiting.values())
+    return waiting + sum(state.left_tokens for state in _beside_decodes(instance)) + len(instance.decodes)
+
+
+def _beside_decodes(instance: InstanceState) -> Iterator[RequestState]:
+    """Yield the running requests whose prompts are computed now or are about to be, and outputs of a mixed step."""
+    decoding = instance.decodes.members
+    return (state for id_, state in instance.running.items() if id_ not in decoding)
