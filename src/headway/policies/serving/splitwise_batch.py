@@ -61,7 +61,7 @@ class WholePrompts:
 
     def _due(self, instance: InstanceState, draft: InstanceDraft, leaving: Collection[Id]) -> list[RequestState]:
         """List those that are due a token and have memory for it, in the order in which they came to be."""
-        if len(instance.decodes) > len(leaving):
+        if any(state.id not in leaving for state in instance.decodes):
             decode_all(instance, draft)
         landed = (s for s in instance.prefills.values() if s.left_tokens == 1 and draft.extend(s, 1))
         due = chain(instance.decodes, landed)
