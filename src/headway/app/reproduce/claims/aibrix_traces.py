@@ -1,0 +1,54 @@
+"""Requests that AIBrix's claims are measured with, where a recipe's trace does not suffice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from headway.core.session import arrival_stream
+from headway.traces.spec import TraceSpec
+from headway.traces.table import Labels, RequestTable
+
+
+class ClosedLoop(TraceSpec, frozen=True, kw_only=True):
+    """Clients that each send a request when the one before has ended; load does not change it.
+
+    Parameters
+    ----------
+    num_clients : int
+        How many, >= 1.
+    """
+
+    num_clients: int = 32
+
+    def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
+        """Draw the requests of one run."""
+        table = super().draw(seed, load)
+        num = len(table)
+        after = np.arange(num, dtype=np.int64) - self.num_clients
+        return replace(table, arrival_s=np.zeros(num), after=np.maximum(after, -1), gap_s=np.zeros(num))
+
+
+class WithAdapters(TraceSpec, frozen=True, kw_only=True):
+    """Requests for many adapters, some far more popular than others.
+
+    Parameters
+    ----------
+    num_adapters : int
+        How many there are, >= 1.
+    zipf : float
+        The k-th is asked for in proportion to k to the power of -zipf, >= 0.
+    """
+
+    num_adapters: int = 16
+    zipf: float = 1.0
+
+    def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
+        """Draw the requests of one run."""
+        table = super().draw(seed, load)
+        rng = arrival_stream(seed).spawn(4)[3]
+        weights = np.arange(1, self.num_adapters + 1) ** -self.zipf
+        codes = rng.choice(self.num_adapters, size=len(table), p=weights / weights.sum()).astype(np.int64)
+        names = tuple(f"adapter-{number}" for number in range(self.num_adapters))
+        return replace(table, labels={**table.labels, "adapter": Labels(codes, names)})
