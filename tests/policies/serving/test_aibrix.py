@@ -213,7 +213,7 @@ def test_the_gateway_holds_back_and_turns_away() -> None:
 def test_every_strategy_serves_all(strategy: str) -> None:
     def run() -> MemoryTrace:
         world, accounts = small_world(3)
-        policy = as_policy("route+scale", pickle.loads(pickle.dumps(router(strategy=strategy))))
+        policy = as_policy("route+place+scale", pickle.loads(pickle.dumps(router(strategy=strategy))))
         trace = MemoryTrace(100_000)
         report = simulate(world, policy, session=Session(policy, world.view, seed=3, accounts=accounts, trace=trace))
         assert not report.num_refused

@@ -105,7 +105,7 @@ def test_a_pool_grows_under_load_and_shrinks_after(scaler: str) -> None:
         strategy="least-request", scaler=scaler, every_s=1.0, stable_s=6.0, panic_s=2.0, down_cooldown_s=10.0,
         lag_s=1.0,
     )  # type: ignore[arg-type]  # fmt: skip
-    policy, trace = as_policy("route+scale", part), MemoryTrace(100_000)
+    policy, trace = as_policy("route+place+scale", part), MemoryTrace(100_000)
     report = simulate(world, policy, session=Session(policy, world.view, trace=trace))
     asked = [int(action.value) for action in trace.actions if isinstance(action, Set)]
     assert not report.num_refused
@@ -122,5 +122,5 @@ def test_nothing_is_scaled_where_it_cannot_be() -> None:
         for n in range(50)
     ]
     world = ServingWorld(requests, [InstanceState("a", BlockPool(100), num_layers=2)], can=frozenset())
-    policy = as_policy("route+scale", AIBrix(scaler="apa", every_s=1.0))
+    policy = as_policy("route+place+scale", AIBrix(scaler="apa", every_s=1.0))
     assert not simulate(world, policy, session=Session(policy, world.view, strict=True)).num_refused

@@ -12,6 +12,7 @@ from headway.core.errors import ConfigError, unknown_name
 from headway.core.events import Event
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.aibrix_gateway import Gateway
+from headway.policies.serving.aibrix_lora import PLACEMENTS, Placer
 from headway.policies.serving.aibrix_prefix import Preble, PrefixCache
 from headway.policies.serving.aibrix_route import ByLoad, Desk, Strategy, Vtc
 from headway.policies.serving.aibrix_scale import ALGORITHMS, METRICS, Autoscaler, Rules
@@ -48,6 +49,9 @@ class AIBrix:
         >= 0; 8, the code's default (its documentation says 16).
     deviations : float
         And instances that are more than so many standard deviations above the mean load, >= 0; 2.
+    placement : str
+        Where a LoRA adapter is brought that no instance has: ``"least-adapters"`` (the default), to the one with the
+        fewest; ``"bin-pack"``, to the one with the most that has room; or ``"random"``.
     scaler : str
         Who decides how many instances a pool has: ``"none"`` (the default), ``"apa"``, ``"kpa"`` or ``"hpa"``.
     metric : str
@@ -90,7 +94,8 @@ class AIBrix:
     Changed: KPA is fed the demand over all instances, which its formula needs, and not an average. The profiles by
     which ``slo-*`` predicts are not measured beforehand but learnt from the steps that were run. Instances that drain
     go on at once when they are wanted again. HPA counts instances that are not ready as idle, and keeps the most that
-    it recommended during the cooldown. Left out: limits on the rate of a user.
+    it recommended during the cooldown. An adapter has one instance at a time, and is not loaded again elsewhere when
+    that fails. Left out: limits on the rate of a user.
 
     Cost: O(instances + matched blocks x instances) per request; ``slo-*``: O(waiting requests) of every instance.
 
@@ -118,6 +123,7 @@ class AIBrix:
         guarded: bool = True,
         imbalance: int = 8,
         deviations: float = 2.0,
+        placement: str = "least-adapters",
         scaler: Literal["none", "apa", "kpa", "hpa"] = "none",
         metric: str = "kv_used_frac",
         target: float = 0.5,
@@ -138,6 +144,7 @@ class AIBrix:
         self.guarded = guarded
         self.imbalance = imbalance
         self.deviations = deviations
+        self.placement = placement
         self.scaler = scaler
         self.metric = metric
         self.target = target
@@ -166,7 +173,8 @@ class AIBrix:
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance that the strategy chooses; an empty name holds the request back at the gateway."""
-        chosen = self._strategy.pick(state, takers(state, view.instances.values()), view)
+        able = takers(state, view.instances.values())
+        chosen = self._strategy.pick(state, self._placer.having(state, able) or able, view)
         if chosen:
             self._gateway.note(state, chosen)
         return chosen
@@ -174,12 +182,14 @@ class AIBrix:
     def steer(self, event: Event, view: ServingView) -> Iterable[Action]:
         """Follow events; let requests go that were held back, and scale."""
         self._gateway.hear(event)
+        yield from self._placer.steer(event, view)
         yield from self._strategy.hear(event, view)
         if self._autoscaler is not None:
             yield from self._autoscaler.steer(event, view)
 
     def _begin(self, rng: np.random.Generator) -> None:
         self._gateway = Gateway(self.window_s)
+        self._placer = Placer(self.placement, rng)
         self._strategy = self._make_strategy(Desk(rng, self._gateway, self._pace or Pace()))
         self._autoscaler = None
         if self.scaler != "none":
@@ -195,13 +205,14 @@ class AIBrix:
         if self.strategy == "prefix-cache-preble":
             return Preble(desk, self.table_blocks)
         if self.strategy in BY_PROMISE:
-            return ByPromise(desk, self.strategy)
+            return ByPromise(desk, self.strategy, self._placer.having)
         return Vtc(desk) if self.strategy == "vtc-basic" else ByLoad(desk, self.strategy)
 
     def _check(self) -> None:
-        for name, known in (("strategy", STRATEGIES), ("scaler", ("none", *ALGORITHMS)), ("metric", tuple(METRICS))):
+        choices = {"strategy": STRATEGIES, "placement": PLACEMENTS, "scaler": ("none", *ALGORITHMS), "metric": METRICS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise unknown_name(f"{WHERE}: {name}", getattr(self, name), known)
+                raise unknown_name(f"{WHERE}: {name}", getattr(self, name), tuple(known))
         above = {"window_s": 0, "table_blocks": 0, "target": 0, "max_up": 1, "max_down": 1, "stable_s": 0, "panic_s": 0}
         for name, least in (above | {"panic_times": 1, "every_s": 0}).items():
             if not getattr(self, name) > least:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from headway.core.actions import Action, Move, Reject, Wake
 from headway.core.events import Event
@@ -21,6 +21,9 @@ LOOK_AGAIN_S: Seconds = 0.1
 """How often the gateway looks at those it holds back while nothing happens."""
 
 
+Having = Callable[[RequestState, Instances], Instances]
+
+
 class ByPromise:
     """Requests go where their promises are predicted to hold.
 
@@ -32,10 +35,13 @@ class ByPromise:
         ``"slo-pack-load"``: the most loaded that holds them, else the least loaded; ``"slo-least-load"``: the least
         loaded of the slowest pool that holds them, else of all; ``"slo-least-load-pulling"``: the same, but where
         nobody holds them a request waits at the gateway, least slack first, and is turned away when it is too late.
+    having : callable
+        Who of some instances has the adapter of a request.
     """
 
-    def __init__(self, desk: Desk, strategy: str) -> None:
+    def __init__(self, desk: Desk, strategy: str, having: Having) -> None:
         self._desk = desk
+        self._having = having
         self._packs = strategy == "slo-pack-load"
         self._pulls = strategy == "slo-least-load-pulling"
         self._look_s = -math.inf  # when those held back are looked at next, whatever happens
@@ -67,7 +73,7 @@ class ByPromise:
                 yield Reject(state.id, "it has waited longer than its first token was to take")
                 continue
             instances = takers(state, view.instances.values())
-            name = self.pick(state, instances, view) if instances else ""
+            name = self.pick(state, self._having(state, instances) or instances, view) if instances else ""
             if name:
                 self._desk.gateway.note(state, name)
                 yield Move(state.id, name)

@@ -189,6 +189,8 @@ class ServingBoard:
         self._under_way[instance].clear()
         lanes.count(lost, ())
         lost.kv.forget()
+        if lost.adapters is not None:
+            lost.adapters.forget()
         lost.busy = False
         return self._resources.pop(instance)
 
@@ -289,8 +291,8 @@ class ServingBoard:
         state = instance.waiting.get(action.id) if instance else None
         if instance is None or state is None:
             return f"it does not wait at {name!r}"
-        if instance.num_running >= instance.max_running:
-            return f"no more than {instance.max_running} requests can run at once"
+        if (why := _full(instance, state)) is not None:
+            return why
         tokens = amounts.get("kv_tokens", state.known_tokens)
         if not 0 < tokens <= instance.kv.num_blocks * instance.kv.block_size:
             return f"its KV memory must be for at least 1 token and fit into the pool, {tokens:g} asked for"
@@ -301,6 +303,8 @@ class ServingBoard:
                 return why
         elif not take_memory(instance, state, int(tokens)):
             return "there is not enough KV memory"
+        if state.request.adapter and instance.adapters is not None:
+            instance.adapters.use(state.request.adapter, instance.adapters_in_use)
         del instance.waiting[state.id]
         self._num_started += 1
         state.turn = self._num_started
@@ -472,6 +476,14 @@ class ServingBoard:
         loans = tuple((loan.id, loan.source, loan.to, len(loan.blocks)) for loan in self.lending.loans.values())
         away = tuple((name, tuple(self.lending.at(name).items())) for name in self.lending.parcels)
         return hash((self.now_s, tuple(self._unrouted), instances, requests, copies, loans, away))
+
+
+def _full(instance: InstanceState, state: RequestState) -> str | None:
+    """Return why no more requests can run, or none with this one's adapter, whatever the memory."""
+    if instance.num_running >= instance.max_running:
+        return f"no more than {instance.max_running} requests can run at once"
+    adapter, adapters = state.request.adapter, instance.adapters
+    return adapters.why_not(adapter, instance.adapters_in_use) if adapter and adapters is not None else None
 
 
 def resource_of(instance: InstanceState) -> Resource:

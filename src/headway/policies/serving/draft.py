@@ -37,8 +37,8 @@ class InstanceDraft:
     """
 
     __slots__ = (
-        "_kept", "_released", "actions", "evict", "free_blocks", "instance", "now_s", "num_running", "preempted",
-        "queue", "started", "unpinned",
+        "_adapters", "_kept", "_released", "actions", "evict", "free_blocks", "instance", "now_s", "num_running",
+        "preempted", "queue", "started", "unpinned",
     )  # fmt: skip
 
     def __init__(self, instance: InstanceState) -> None:
@@ -49,6 +49,7 @@ class InstanceDraft:
         self.preempted: set[Id] = set()
         self.started: dict[Id, int] = {}
         self._released: dict[int, int] = {}  # holders that drafted preemptions take from each block
+        self._adapters: set[Id] = set()  # of drafted starts
         self._kept: set[int] = set()  # held blocks that drafted starts share
         self.unpinned: set[Id] = set()
         self.queue: Iterable[RequestState] | None = None
@@ -58,7 +59,11 @@ class InstanceDraft:
     @property
     def waiting(self) -> Iterable[RequestState]:
         """Those who wait to be started here, who is first in turn first."""
-        return self.instance.waiting.values() if self.queue is None else self.queue
+        waiting = self.instance.waiting.values() if self.queue is None else self.queue
+        adapters = self.instance.adapters
+        if adapters is None or not adapters.loading:
+            return waiting
+        return [state for state in waiting if state.request.adapter not in adapters.loading]
 
     def victim(self, running: Sequence[RequestState]) -> RequestState:
         """Return which of these running requests gives way when memory is short."""
@@ -113,7 +118,7 @@ class InstanceDraft:
             many requests run as can. It may turn out to be more, when starts drafted before this one take the memory of
             a cached prefix.
         """
-        if self.num_running >= self.instance.max_running:
+        if self.num_running >= self.instance.max_running or not self._has_adapter(state):
             return None
         kv_tokens = max(kv_tokens, state.swapped_tokens)
         blocks, cached = self.cost(state, kv_tokens)
@@ -124,9 +129,18 @@ class InstanceDraft:
             found = self._find(state)
             self._kept.update(found[: self._num_held(found)])
         self.num_running += 1
+        self._adapters.add(state.request.adapter)
         self.started[state.id] = state.known_tokens - cached
         self.actions.append(Start(state.id, {self.instance.id: {"kv_tokens": kv_tokens}}))
         return state.known_tokens - cached
+
+    def _has_adapter(self, state: RequestState) -> bool:
+        """Whether the adapter of a request is at hand or could be loaded at once, whatever else was drafted."""
+        adapters, adapter = self.instance.adapters, state.request.adapter
+        if adapters is None or not adapter:
+            return True
+        used = {*self.instance.adapters_in_use, *self._adapters, adapter} - {""}
+        return adapter not in adapters.loading and len(used) + len(adapters.loading) <= adapters.room
 
     def _let_go(self, blocks: Sequence[int]) -> None:
         num_holders = self.instance.kv.num_holders

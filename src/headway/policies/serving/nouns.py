@@ -262,6 +262,24 @@ class DoorOpen(Event, frozen=True, gc=False, kw_only=True):
     instance: Id
 
 
+class AdapterLoaded(Event, frozen=True, gc=False, kw_only=True):
+    """A LoRA adapter has come to an instance.
+
+    Parameters
+    ----------
+    id : str
+        The adapter.
+    instance : str
+        Where it is at hand now.
+    took_s : float
+        How long it was on its way, in seconds.
+    """
+
+    id: Id
+    instance: Id
+    took_s: Seconds
+
+
 class RequestMoved(Event, frozen=True, gc=False, kw_only=True):
     """A running request has come to another instance, with its memory.
 

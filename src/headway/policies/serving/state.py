@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from headway.core.nouns import Id, Seconds
+from headway.policies.serving.adapters import Adapters
 from headway.policies.serving.cohort import Cohort
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Piece, Request
@@ -211,13 +212,15 @@ class InstanceState:
         With several lanes, how many steps are.
     decodes_held : bool
         With several lanes, whether one of these steps is that of all `decodes`, so that no other can take any of them.
+    adapters : Adapters or None
+        The LoRA adapters at hand; None where all are, always.
     draining : bool
         Whether it takes no more requests, and leaves when it has finished those it has.
     """
 
     __slots__ = (
-        "busy", "decodes", "decodes_held", "draining", "flying", "guests", "host_blocks", "id", "kv", "lent",
-        "max_running", "num_lanes", "num_layers", "num_stages", "num_under_way", "pool", "prefills", "running",
+        "adapters", "busy", "decodes", "decodes_held", "draining", "flying", "guests", "host_blocks", "id", "kv",
+        "lent", "max_running", "num_lanes", "num_layers", "num_stages", "num_under_way", "pool", "prefills", "running",
         "waiting",
     )  # fmt: skip
 
@@ -248,9 +251,15 @@ class InstanceState:
         self.guests: dict[Id, int] = {}
         self.busy = False
         self.draining = False
+        self.adapters: Adapters | None = None
         self.num_lanes = 1
         self.num_under_way = 0
         self.decodes_held = False
+
+    @property
+    def adapters_in_use(self) -> set[Id]:
+        """The adapters of the requests that run here."""
+        return {s.request.adapter for s in (*self.running.values(), *self.flying.values()) if s.request.adapter}
 
     @property
     def num_running(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headway.core.nouns import Id, Seconds
+from headway.policies.serving.adapters import Adapters
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.kv_pool import KvPool
 from headway.policies.serving.state import InstanceState
@@ -54,7 +55,7 @@ class Place:
     def state(self) -> InstanceState:
         """Make it afresh for one run."""
         spec = self.spec
-        return InstanceState(
+        made = InstanceState(
             self.id,
             BlockPool(self.num_blocks, spec.block_size, spec.caching),
             self.replica.num_layers,
@@ -63,6 +64,8 @@ class Place:
             pool=spec.pool,
             host_blocks=spec.host_blocks,
         )
+        made.adapters = Adapters(spec.max_adapters) if spec.max_adapters is not None else None
+        return made
 
 
 def links_of(places: Sequence[Place], pool: KvPoolSpec | None) -> Links:

@@ -99,6 +99,10 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A file that `headway calibrate` wrote; it stands in for model and accelerator.
     host_blocks : int
         Room for swapped requests in the host's memory, in blocks, >= 0.
+    max_adapters : int or None
+        How many LoRA adapters are at hand at once, >= 1; all, always, by default.
+    adapter_load_s : float
+        How long one takes to come to an instance, in seconds, >= 0; 2, an assumption.
     usd_per_h : float or None
         Price of one instance, >= 0; the hardware table's by default.
     """
@@ -121,15 +125,17 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     overlap: OverlapSpec | None = None
     calibration: str = ""
     host_blocks: int = 0
+    max_adapters: int | None = None
+    adapter_load_s: Seconds = 2.0
     usd_per_h: float | None = None
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        for name in ("block_size", "kv_blocks", "max_running"):
+        for name in ("max_adapters", "block_size", "kv_blocks", "max_running"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"fleet {self.pool}: {name} must be >= 1, got {value}. Mend [[fleet]].")
-        for name in ("host_blocks", "usd_per_h", "startup_s"):
+        for name in ("host_blocks", "usd_per_h", "startup_s", "adapter_load_s"):
             amount = getattr(self, name)
             if amount is not None and not 0 <= amount < math.inf:
                 raise ConfigError(f"fleet {self.pool}: {name} must be >= 0, got {amount}. Mend [[fleet]].")

@@ -210,6 +210,7 @@ class _Playing:
             outages=_outages(scenario, table, seed),
             spares=[state for state, place in zip(states, places, strict=True) if place.is_spare],
             startup_s={place.spec.pool: place.startup_s for place in places},
+            adapter_load_s={place.spec.pool: place.spec.adapter_load_s for place in places},
             kv_pool=pool_of(first, scenario.kv_pool) if scenario.kv_pool is not None else None,
             speculation=_speculation(scenario.model, seed),
             promises=scenario.classes,

@@ -27,6 +27,7 @@ from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.lanes import LaneMachine
 from headway.sim.serving.lending import Moving
 from headway.sim.serving.links import Links
+from headway.sim.serving.loading import Loading
 from headway.sim.serving.machine import Machine, Meter
 from headway.sim.serving.outages import Outage
 from headway.sim.serving.price import LinearPrice, StepPrice
@@ -69,6 +70,9 @@ class ServingWorld:
         How long an instance of a pool takes to come up, in seconds, >= 0; 0 by default.
     can : frozenset of str
         What the world is able to do, of `ABILITIES`.
+    adapter_load_s : mapping of str to float
+        How long a LoRA adapter takes to come to an instance of a pool, in seconds, >= 0; 0 by default. It matters where
+        instances have `adapters`: ``Move(adapter, instance)`` then brings one there.
     kv_pool : KvPool or None
         Where instances find blocks that others have computed.
     speculation : Speculation or None
@@ -94,6 +98,7 @@ class ServingWorld:
         outages: Sequence[Outage] = (),
         spares: Sequence[InstanceState] = (),
         startup_s: Mapping[str, Seconds] | None = None,
+        adapter_load_s: Mapping[str, Seconds] | None = None,
         kv_pool: KvPool | None = None,
         can: frozenset[str] = ABILITIES,
         speculation: Speculation | None = None,
@@ -126,6 +131,7 @@ class ServingWorld:
         self._idle_s: Seconds = -1.0  # when so many had come in a row for the last time
         self.fleet = Fleet(self.view, spares, self._agenda, self._taken_away, startup_s)
         self.fleet.expect_failures(outages)
+        self._loading = Loading(self.view, self._agenda, adapter_load_s)
         self.kv_pool = kv_pool
         for instance in [*instances, *spares]:
             instance.kv.beyond = kv_pool
@@ -235,6 +241,8 @@ class ServingWorld:
 
     def _arrive(self, true: TrueRequest) -> Event:
         request = true.request
+        if request.adapter:
+            self._loading.known.add(request.adapter)
         state = self.view.add(request)
         self._truth[request.id] = true
         state.later_hashes = true.output_hashes
@@ -260,6 +268,7 @@ class ServingWorld:
 
     def _taken_away(self, instance: Id) -> None:
         self._machines[instance].stop()
+        self._loading.call_off(instance)
         self._tidy_up()
         for home in self.view.lending.hit & self._machines.keys():
             self._cut(home)  # it has lost decodes
@@ -299,6 +308,8 @@ class ServingWorld:
 
     def _move(self, action: Move) -> str | None:
         state = self.view.requests.get(action.what)
+        if state is None and action.what in self._loading.known:
+            return self._loading.begin(action)
         ran = state is not None and state.id not in self.view.unrouted
         missing = self.view.books.num_missing(state, action.to) if state is not None and ran else 0
         why = self.view.apply(action)
@@ -356,6 +367,7 @@ class ServingWorld:
             if self.kv_pool is not None:
                 num = self.kv_pool.num_fetched_blocks - fetched
                 machine.owe(self._links.pool_s(num * machine.instance.kv.block_size))
+            machine.owe(self._loading.owed_s(machine.instance))
             machine.plan_anew()
             for name in action.on if isinstance(action, Start) and len(action.on) > 1 else ():
                 self._machines[name].plan_anew()
