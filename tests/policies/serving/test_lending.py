@@ -198,6 +198,37 @@ def test_the_failure_of_the_home_frees_the_holder() -> None:
     assert not on.instances["b"].guests
 
 
+def test_prefixes_that_leave_are_found_at_home_as_long_as_nobody_needs_their_memory() -> None:
+    on = board()
+    chain = (1, 2, 3, 4)
+    for name in ("r", "q"):
+        on.add(request(name, 18, most=99, hashes=chain))
+        do(on, Move(name, "a"))
+    do(on, Start("r", {"a": {"kv_tokens": 18}}))
+    run(on, "a", ("r", 18))
+    do(on, Lend("r", "b", 3))
+    arrive(on)
+    do(on, Start("q", {"a": {"kv_tokens": 18}}))
+    assert on.requests["q"].computed_tokens == 16
+    for name in ("r", "q"):
+        on.finish(name, "stop", 1.0)
+    assert free(on) == {"a": 8, "b": 8, "c": 8}
+    assert len(on.instances["a"].kv.match(chain)) == 4
+    assert on.instances["b"].kv.match(chain) == []
+
+
+def test_blocks_filled_after_others_have_left_are_remembered_under_their_own_hashes() -> None:
+    on = board()
+    state = started(on)
+    do(on, Lend("r", "b", 2))
+    arrive(on)
+    state.hashes[:] = [11, 12, 13, 14, 15]
+    for _ in range(3):
+        run(on, "a", ("r", 1))
+    assert on.instances["a"].kv.match([13, 14, 15]) == state.blocks[:3]
+    assert on.instances["a"].kv.match([11]) == []
+
+
 class Machine(RuleBasedStateMachine):
     """Random lending among three instances: no block is lost, held twice or forgotten."""
 
