@@ -22,6 +22,9 @@ from headway.policies.serving.state import InstanceState, RequestState
 DECODE_WEIGHT = 2.5
 """What a token after the first costs, in tokens of prompts: of the order of their prices on large accelerators."""
 
+MOST_TOLD = 100_000
+"""So many lengths are remembered before they are asked for again."""
+
 
 class Oracle:
     """Serves as many requests as promised as it can, knowing how long their outputs will be.
@@ -79,11 +82,13 @@ class Oracle:
         self.max_seqs = max_seqs
         self.late_seqs = late_seqs
         self._ask: Callable[[Id], int] | None = None
+        self._told: dict[Id, int] = {}
         self._predict: Predict = MostTokens()
         self._pace = Pace()
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Nothing to forget but the pace, which is the stack's."""
+        """Forget what was told; the pace is the stack's."""
+        self._told.clear()
 
     def join(self, stack: Neighbours) -> None:
         """Use the stack's predictor, where nobody tells true lengths, and its pace."""
@@ -92,10 +97,11 @@ class Oracle:
     def foretell(self, ask: Callable[[Id], int]) -> None:
         """Keep a function that tells true lengths."""
         self._ask = ask
+        self._told.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy does not know who tells."""
-        return {**self.__dict__, "_ask": None}
+        return {**self.__dict__, "_ask": None, "_told": {}}
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the least work left, of those that can hold the request."""
@@ -122,7 +128,7 @@ class Oracle:
 
     def _fill(self, instance: InstanceState, draft: InstanceDraft, prompts: list[Prompt], budget: int) -> list[Piece]:
         chunks: list[Piece] = []
-        spare = draft.free_blocks - sum(self._growth(state, instance) for state in instance.running.values())
+        spare: int | None = None  # blocks that nobody who runs will need; counted when somebody is to start
         for state, left, _, _ in prompts:
             if budget <= 0:
                 break
@@ -131,6 +137,8 @@ class Oracle:
                 if not draft.extend(state, tokens):
                     continue
             else:
+                if spare is None:
+                    spare = draft.free_blocks - sum(self._growth(one, instance) for one in instance.running.values())
                 needed = instance.kv.blocks_for(state.request.prompt_tokens + self._tokens(state))
                 if draft.num_running and (needed > spare or draft.num_running >= self.max_seqs):
                     continue
@@ -154,9 +162,14 @@ class Oracle:
         return Prompt(state, state.left_tokens, due_s, self._work(state))
 
     def _tokens(self, state: RequestState) -> int:
-        if self._ask is not None:
-            return max(self._ask(state.id), state.output_tokens + 1)
-        return round(self._predict.output_tokens(state))
+        if self._ask is None:
+            return round(self._predict.output_tokens(state))
+        told = self._told.get(state.id)
+        if told is None:
+            if len(self._told) >= MOST_TOLD:
+                self._told.clear()
+            told = self._told[state.id] = self._ask(state.id)
+        return max(told, state.output_tokens + 1)
 
     def _work(self, state: RequestState) -> float:
         return state.left_tokens + DECODE_WEIGHT * (self._tokens(state) - state.output_tokens)
