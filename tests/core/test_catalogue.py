@@ -134,3 +134,10 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "catalogue.toml").write_text('[family]\nname = "x"\nabout = "y"\ncolour = "blue"\n')
     with pytest.raises(ConfigError, match="colour"):
         catalogue._read(tmp_path / "catalogue.toml")
+
+
+def test_what_mechanisms_need_is_known_through_their_parts() -> None:
+    assert catalogue.needs("serving/sarathi") == set()
+    assert catalogue.needs("serving/layered-prefill") == {"layer_ranges"}
+    parts = {"batch": {"id": "serving/layered-prefill"}, "route": "serving/prefix-route"}
+    assert catalogue.needs("serving/stack", parts) == {"layer_ranges"}

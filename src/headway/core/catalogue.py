@@ -170,6 +170,17 @@ def build(id: str, params: Mapping[str, Any] | None = None) -> Any:
     return resolve(wrap)(row.seat, part, id)
 
 
+def needs(id: str, params: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """Return what a mechanism needs an executor to be able to do, and those that its parameters name.
+
+    Raises
+    ------
+    UnknownName
+        When no row has this id.
+    """
+    return frozenset(need for one in (id, *_named(params or {})) for need in find(one).needs)
+
+
 def resolve(path: str) -> Any:
     """Import what ``"module:name"`` says."""
     module, _, name = path.partition(":")
@@ -183,6 +194,14 @@ def resolve(path: str) -> Any:
 def forget() -> None:
     """Read the files again at the next question; for tools that write rows."""
     _catalogue.cache_clear()
+
+
+def _named(params: Any) -> list[str]:
+    """Find the mechanisms that parameters name."""
+    if isinstance(params, Mapping):
+        return [found for value in params.values() for found in _named(value)]
+    known = {row.id for row in rows()}
+    return [params] if isinstance(params, str) and params in known else []
 
 
 @functools.cache

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from headway.app.studies.choice import Choice
 from headway.app.studies.compare import comparison_of, jobs_of
 from headway.app.studies.job import finish
-from headway.app.studies.possible import largest_possible_load, needs_of, with_possible
+from headway.app.studies.possible import largest_possible_load, with_possible
 from headway.app.studies.recipe import Recipe, recipe_of
 from headway.app.studies.tables import comparison_table
 from headway.core.errors import ConfigError
@@ -56,13 +55,6 @@ def test_the_largest_load_at_which_it_is_possible(recipe: Recipe) -> None:
     strict, kind = (largest_possible_load(job, (0,), share) for share in (0.98, 0.9))
     assert 1 < strict <= kind < 64
     assert largest_possible_load(job, (0,), 0.9, max_load=1.0) == math.inf
-
-
-def test_what_policies_need_is_known_through_their_parts() -> None:
-    assert needs_of(Choice(id="serving/sarathi")) == set()
-    parts = {"batch": {"id": "serving/layered-prefill"}, "route": "serving/prefix-route"}
-    assert needs_of(Choice(id="serving/stack", params=parts)) == needs_of(Choice(id="serving/layered-prefill"))
-    assert needs_of(Choice(id="serving/layered-prefill")) == {"layer_ranges"}
 
 
 def test_a_family_without_a_bound_says_so(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

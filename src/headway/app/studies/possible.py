@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from headway.app.studies.capacity import largest_load
-from headway.app.studies.choice import Choice
 from headway.app.studies.job import Job, Result, scenario_of
 from headway.app.studies.trial import Verdict
 from headway.core import catalogue
@@ -64,7 +63,7 @@ def with_possible(
     on_done : callable or None
         Told how many bounds are known, of how many.
     """
-    uses = frozenset(need for job in jobs for need in needs_of(job.policy))
+    uses = frozenset(need for job in jobs for need in catalogue.needs(job.policy.id, job.policy.params))
     worlds = list(dict.fromkeys((job.load, job.seed) for job in jobs))
     first = {(job.load, job.seed): job for job in reversed(jobs)}
     bounds: dict[tuple[float, int], float] = {}
@@ -73,11 +72,6 @@ def with_possible(
         if on_done is not None:
             on_done(len(bounds), len(worlds))
     return [_held(result, bounds[job.load, job.seed]) for job, result in zip(jobs, results, strict=True)]
-
-
-def needs_of(policy: Choice) -> set[str]:
-    """Return what a policy needs of its executor, that of the mechanisms included that its parameters name."""
-    return {need for id_ in (policy.id, *_ids_in(policy.params)) for need in catalogue.find(id_).needs}
 
 
 def largest_possible_load(job: Job, seeds: Sequence[int], attain_frac: float, *, max_load: float = 64.0) -> float:
@@ -115,11 +109,3 @@ def _held(result: Result, bound: float) -> Result:
     more = {POSSIBLE: bound, OF_POSSIBLE: share / bound if bound > 0 else math.nan}
     report = msgspec.structs.replace(result.report, numbers={**result.report.numbers, **more})
     return msgspec.structs.replace(result, report=report)
-
-
-def _ids_in(params: Any) -> list[str]:
-    """Find the mechanisms that parameters name."""
-    if isinstance(params, Mapping):
-        return [found for value in params.values() for found in _ids_in(value)]
-    known = {row.id for row in catalogue.rows()}
-    return [params] if isinstance(params, str) and params in known else []

@@ -169,7 +169,7 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
     ConfigError
         When it needs what this engine cannot do, or its parameters are wrong.
     """
-    missing = set(catalogue.find(config.policy).needs) - CAN
+    missing = catalogue.needs(config.policy, config.policy_params) - CAN
     if missing:
         raise ConfigError(
             f"engine: policy {config.policy} needs an engine that can {', '.join(sorted(missing))}; "
