@@ -33,7 +33,13 @@ chunks = st.builds(
     context_tokens=st.integers(0, 30_000),
     layers_frac=st.sampled_from([1.0, 1.0, 0.5, 0.25]),
 )
-shapes = st.tuples(st.integers(0, 600), st.integers(0, 4000), st.lists(chunks, max_size=3), st.sampled_from([1.0, 0.5]))
+shapes = st.tuples(
+    st.integers(0, 600),
+    st.integers(0, 4000),
+    st.lists(chunks, max_size=3),
+    st.sampled_from([1.0, 0.5]),
+    st.integers(0, 2000),
+)
 
 
 @cache
@@ -45,31 +51,36 @@ def price_of(index: int) -> StepPrice:
 def below(line: Line, shape: BatchShape) -> float:
     full = 1.0 if shape.num_decodes else max(chunk.layers_frac for chunk in shape.chunks)
     total_s = line.step_s * full + line.decode_s * shape.num_decodes + line.context_s * shape.context_tokens
+    total_s += line.draft_s * shape.drafted_tokens
     for chunk in shape.chunks:
         pairs = chunk.tokens * (chunk.context_tokens + 0.5 * chunk.tokens)
         total_s += chunk.layers_frac * (line.prefill_s * chunk.tokens + line.pair_s * pairs)
     return total_s
 
 
-def check(price: StepPrice, num: int, each: int, some: list[Chunk], share: float) -> None:
+def check(price: StepPrice, num: int, each: int, some: list[Chunk], share: float, drafted: int) -> None:
     if not num and not some:
         num = 1
-    shape = BatchShape(num, num * each, tuple(some), share)
+    drafted = drafted if num else 0
+    shape = BatchShape(num, num * each, tuple(some), share, drafted)
     for line in lines_below(price):
-        assert below(line, shape) <= price.step_s(shape) * (1 + 1e-9)
+        took_s = price.step_s(shape) * (1 + 1e-9)
+        assert below(line, shape) <= took_s
+        yields = line.drafting()  # of each request one token more than was drafted for it
+        assert yields.decode_s * (num + drafted) <= took_s
     for line in lines_below(price, True):
         assert below(line, shape) <= share * price.step_s(shape) * (1 + 1e-9)
 
 
 @settings(max_examples=150, deadline=None)
 @given(index=st.integers(0, len(REPLICAS) - 1), shape=shapes)
-def test_lines_are_below_a_roofline(index: int, shape: tuple[int, int, list[Chunk], float]) -> None:
+def test_lines_are_below_a_roofline(index: int, shape: tuple[int, int, list[Chunk], float, int]) -> None:
     check(price_of(index), *shape)
 
 
 @settings(max_examples=100, deadline=None)
 @given(price=st.sampled_from([LinearPrice(), *FITTED]), shape=shapes)
-def test_lines_are_below_other_prices(price: StepPrice, shape: tuple[int, int, list[Chunk], float]) -> None:
+def test_lines_are_below_other_prices(price: StepPrice, shape: tuple[int, int, list[Chunk], float, int]) -> None:
     check(price, *shape)
 
 

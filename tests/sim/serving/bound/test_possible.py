@@ -16,6 +16,7 @@ from headway.sim.serving.bound.lines import lines_below
 from headway.sim.serving.bound.possible import Possible, most_good
 from headway.sim.serving.bound.scenario import best_possible
 from headway.sim.serving.bound.work import Instances, promises_of, work_of
+from headway.sim.serving.cost.overlap import OverlapSpec
 from headway.sim.serving.price import LinearPrice
 from headway.sim.serving.recipe import FleetSpec, ModelSpec, SloSpec
 from headway.sim.serving.scenario import ServingScenario
@@ -158,5 +159,22 @@ def test_chains_are_held_against_a_policy() -> None:
     assert numbers["goodput_frac"] <= found.good_frac <= 1
 
 
-def test_what_drafts_could_do_is_not_known() -> None:
-    assert best_possible(scenario(150.0), seed=1, uses=frozenset({"speculate"})).good_frac == 1
+def test_a_draft_model_makes_more_possible() -> None:
+    plain, drafting = scenario(150.0), scenario(150.0)
+    drafting.model = ModelSpec(name="llama-3-8b", acceptance_frac=0.8)
+    most = best_possible(drafting, seed=1).good_frac
+    assert best_possible(plain, seed=1).good_frac <= most < 1
+    policy = catalogue.build("serving/slos-serve")
+    assert drafting.play(policy, seed=1).report.numbers["goodput_frac"] <= most
+
+
+def test_what_policies_use_makes_more_possible() -> None:
+    plain = best_possible(scenario(150.0), seed=1).good_frac
+    for uses in ("lanes", "lend"):
+        assert plain <= best_possible(scenario(150.0), seed=1, uses=frozenset({uses})).good_frac <= 1
+
+
+def test_of_operations_side_by_side_nothing_is_known() -> None:
+    played = scenario(150.0)
+    played.fleet = (FleetSpec(kv_blocks=600, overlap=OverlapSpec()),)
+    assert best_possible(played, seed=1).good_frac == 1

@@ -35,7 +35,7 @@ def chat(num: int) -> ServingScenario:
 
 def gap(seed: int, quick: bool) -> Numbers:
     """Measure the rates at which shares of the requests are served as promised, and the share in overload."""
-    where = chat(150 if quick else 400)
+    where = chat(100 if quick else 400)
     tolerance_frac = 0.1 if quick else 0.06
 
     def share_of(name: str) -> Callable[[float], float]:

@@ -33,7 +33,7 @@ def capacities(fleet: Sequence[Instances], *, lends: bool = False) -> Iterator[t
                 max(_ratio(_costs(other, kind, total, lends), _costs(line, one, total, lends)) for other in kind.lines)
                 for kind in fleet
             ]
-            if min(ratios) > 0:
+            if 0 < min(ratios) < np.inf:
                 capacity = sum(kind.num / ratio for kind, ratio in zip(fleet, ratios, strict=True))
                 yield line, _memory_s(line, one, total, lends), capacity
 
@@ -53,6 +53,8 @@ def alone(work: Work, fleet: Sequence[Instances]) -> tuple[Floats, Floats]:
                 max(_ratio(_alone_costs(other, kind), _alone_costs(line, one)) for other in kind.lines)
                 for kind in fleet
             )
+            if np.isinf(factor):  # it is a line of no cost at all
+                continue
             first = np.maximum(first, factor * (line.step_s + work.prefill_s(line)))
             rest = np.maximum(rest, factor * (line.step_s * work.num_decodes + work.decode_s(line)))
     return first, rest

@@ -54,6 +54,7 @@ def roofline_line(price: RooflinePrice, touches: int, *, arithmetic_only: bool =
         context_s=factor * min(read_s, pair_s + chunk_context_s),
         prefill_s=prefill_s,
         pair_s=factor * pair_s,
+        draft_s=factor * (layers_token_s + head_row_s),
     )
 
 

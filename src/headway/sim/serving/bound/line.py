@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headway.core.nouns import Seconds
 
@@ -13,7 +13,7 @@ class Line(Struct, frozen=True, kw_only=True):
     For every step of decodes (tokens that follow a token that was given) and chunks of prompts, of which chunk i goes
     through the share f_i of the layers::
 
-        step_s >= full * step + decode * num_decodes + context * context_tokens
+        step_s >= full * step + decode * num_decodes + context * context_tokens + draft * drafted_tokens
                   + sum over chunks of f_i * (prefill * tokens + pair * tokens * (before + tokens / 2))
 
     where full is 1 when there are decodes, and the largest f_i otherwise. A decode that is run as a chunk of one token,
@@ -21,9 +21,9 @@ class Line(Struct, frozen=True, kw_only=True):
 
     Parameters
     ----------
-    step_s, decode_s, context_s, prefill_s, pair_s : float
-        Per step, per decode, per token in memory that a decode attends to, per token of a prompt, and per pair of a
-        prompt's token and one before it; in seconds, >= 0.
+    step_s, decode_s, context_s, prefill_s, pair_s, draft_s : float
+        Per step, per decode, per token in memory that a decode attends to, per token of a prompt, per pair of a
+        prompt's token and one before it, and per drafted token; in seconds, >= 0.
     """
 
     step_s: Seconds
@@ -31,3 +31,15 @@ class Line(Struct, frozen=True, kw_only=True):
     context_s: Seconds
     prefill_s: Seconds
     pair_s: Seconds
+    draft_s: Seconds = 0.0
+
+    def drafting(self) -> Line:
+        """Return the line where steps may yield several tokens of a request.
+
+        A decode with d drafted tokens yields d + 1 at most, all of which share what it reads and its step.
+        """
+        return structs.replace(self, step_s=0.0, context_s=0.0, decode_s=min(self.decode_s, self.draft_s))
+
+    def lending(self) -> Line:
+        """Return the line where other instances may attend to what a request has in memory."""
+        return structs.replace(self, context_s=0.0, pair_s=0.0)

@@ -10,11 +10,15 @@ from headway.core.nouns import Seconds
 from headway.sim.serving.bound.kernels import roofline_line
 from headway.sim.serving.bound.line import Line
 from headway.sim.serving.cost.fitted import FittedPrice
+from headway.sim.serving.cost.overlap import OverlappedPrice
 from headway.sim.serving.cost.roofline import RooflinePrice
 from headway.sim.serving.price import LinearPrice, StepPrice
 
 TOUCHES = (1, 64, 256, 512, 1024, 4096, 65_536)
 """At how many tokens of a step a line touches a curved price."""
+
+NOTHING = Line(step_s=0.0, decode_s=0.0, context_s=0.0, prefill_s=0.0, pair_s=0.0)
+"""Below every price."""
 
 
 @singledispatch
@@ -50,6 +54,7 @@ def _(price: LinearPrice, side_by_side: bool = False) -> tuple[Line, ...]:  # no
             context_s=price.context_token_s,
             prefill_s=prefill_s,
             pair_s=0.0,
+            draft_s=price.decode_s,
         ),
     )
 
@@ -58,7 +63,7 @@ def _(price: LinearPrice, side_by_side: bool = False) -> tuple[Line, ...]:  # no
 def _(price: FittedPrice, side_by_side: bool = False) -> tuple[Line, ...]:  # noqa: ARG001 (a share slows all of it)
     found = [_fitted_line(price, slope) for slope in sorted({0.0, *_slopes(price)})]
     fine = [line for line in found if min(line.step_s, line.decode_s, line.prefill_s, line.context_s) >= 0]
-    return tuple(fine) or (Line(step_s=0.0, decode_s=0.0, context_s=0.0, prefill_s=0.0, pair_s=0.0),)
+    return tuple(fine) or (NOTHING,)
 
 
 @lines_below.register
@@ -66,6 +71,12 @@ def _(price: RooflinePrice, side_by_side: bool = False) -> tuple[Line, ...]:
     if side_by_side:
         return (roofline_line(price, TOUCHES[-1], arithmetic_only=True),)
     return tuple(roofline_line(price, touches) for touches in TOUCHES)
+
+
+@lines_below.register
+def _(price: OverlappedPrice, side_by_side: bool = False) -> tuple[Line, ...]:  # noqa: ARG001 (nothing in any case)
+    """Of operations that run side by side nothing is claimed."""
+    return (NOTHING,)
 
 
 def _slopes(price: FittedPrice) -> list[Seconds]:
@@ -89,4 +100,5 @@ def _fitted_line(price: FittedPrice, slope: Seconds) -> Line:
         context_s=min(price.context_s, price.pair_s),
         prefill_s=slope + min(0.0, price.chunk_s),
         pair_s=price.pair_s,
+        draft_s=slope,
     )

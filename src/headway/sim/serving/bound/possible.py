@@ -18,8 +18,9 @@ sent within a span; after one that was late it may come at any time, so its work
 good. Those that are never sent, because one before them was turned away, do not count in the share of good requests:
 the bound on the share takes the best choice of them.
 
-It holds for steps that each yield one token per request. It does not know of drafts (speculation), nor of instances
-that are added; and a request that holds memory on several instances needs ``lends``.
+Where there is a draft model, a token after the first pays at least what a drafted token does, and nothing of its step
+or of what that reads. With ``lends`` the memory of all instances counts, and nobody pays for what others may attend to.
+Of operations that run side by side within a step nothing is known.
 """
 
 from __future__ import annotations

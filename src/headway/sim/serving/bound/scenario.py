@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
+from headway.sim.serving.bound.line import Line
 from headway.sim.serving.bound.lines import lines_below
 from headway.sim.serving.bound.possible import Possible, most_good
 from headway.sim.serving.bound.work import Instances, promises_of, work_of
 from headway.sim.serving.place import Place
 from headway.sim.serving.scenario import ServingScenario
-
-UNBOUNDED = frozenset({"speculate"})
-"""What executors can do that the bound knows nothing of."""
 
 
 def best_possible(
@@ -34,7 +30,7 @@ def best_possible(
         Factor on the rate of arrivals, > 0.
     uses : frozenset of str
         What the policies do beyond one plain step after the other on each instance: ``"lanes"`` (several steps side by
-        side), ``"lend"`` (memory of several instances). With ``"speculate"`` nothing is known: everything is possible.
+        side), ``"lend"`` (memory of several instances). Drafts are allowed for wherever there is a draft model.
     whole : bool
         Whether requests are taken whole or not at all: tighter, for up to a hundred of them.
 
@@ -44,27 +40,31 @@ def best_possible(
         When nothing is known of a price.
     """
     table = scenario.trace.draw(seed, load)
-    if uses & UNBOUNDED:
-        return Possible(len(table), len(table), 1.0, 0, True)
-    fleet = fleet_of(scenario, side_by_side="lanes" in uses)
+    fleet = fleet_of(scenario, uses)
     work = work_of(table, scenario.model.max_tokens, caching=any(kind.caching for kind in fleet))
     promises = promises_of(table, scenario.classes)
     return most_good(table, work, promises, fleet, lends="lend" in uses, whole=whole)
 
 
-def fleet_of(scenario: ServingScenario, *, side_by_side: bool = False) -> list[Instances]:
-    """Return the instances of a scenario by kind."""
-    kinds = Counter((id(place.replica.price), place.num_blocks, place.spec.block_size) for place in scenario.places)
-    found: dict[tuple[int, int, int], Place] = {
-        (id(place.replica.price), place.num_blocks, place.spec.block_size): place for place in scenario.places
-    }
+def fleet_of(scenario: ServingScenario, uses: frozenset[str] = frozenset()) -> list[Instances]:
+    """Return the instances of a scenario by kind, those that may be added included."""
+    kinds: dict[tuple[int, int, int], list[Place]] = {}
+    for place in scenario.places:
+        kinds.setdefault((id(place.replica.price), place.num_blocks, place.spec.block_size), []).append(place)
     return [
         Instances(
-            lines=lines_below(place.replica.price, side_by_side),
-            num=kinds[key],
-            kv_tokens=place.num_blocks * place.spec.block_size,
-            num_stages=place.replica.num_stages,
-            caching=place.spec.caching,
+            lines=_lines(places[0], scenario.model.acceptance_frac > 0, uses),
+            num=len(places),
+            kv_tokens=places[0].num_blocks * places[0].spec.block_size,
+            num_stages=places[0].replica.num_stages,
+            caching=places[0].spec.caching,
         )
-        for key, place in found.items()
+        for places in kinds.values()
     ]
+
+
+def _lines(place: Place, drafts: bool, uses: frozenset[str]) -> tuple[Line, ...]:
+    found = lines_below(place.replica.price, "lanes" in uses)
+    if drafts:
+        found = tuple(line.drafting() for line in found)
+    return tuple(line.lending() for line in found) if "lend" in uses else found
