@@ -67,13 +67,13 @@ def capacity(seed: int, quick: bool) -> Numbers:
 
 def carried_per_s(setting: Setting, seat: Batch, seed: int, quick: bool, ttft_s: Seconds = TTFT_S) -> float:
     """Return the largest rate at which 90% of the requests have their first token and all others in time."""
-    bound_s, setting = tpot_bound_s(setting), replace(setting, num_requests=256 if quick else 512)
+    bound_s, setting = tpot_bound_s(setting), replace(setting, num_requests=256 if quick else 384)
 
     def passes(load: float) -> bool:
         works = setting.scenario.play(Stack(batch=seat), seed=seed, load=load).works
         return float(np.mean((works["ttft_s"] <= ttft_s) & (works["tpot_s"] <= bound_s))) >= GOOD_FRAC
 
-    return largest_rate_per_s(setting, passes, tolerance_frac=0.1 if quick else 0.04)
+    return largest_rate_per_s(setting, passes, tolerance_frac=0.1 if quick else 0.05)
 
 
 def tpot_bound_s(setting: Setting) -> Seconds:
