@@ -73,7 +73,7 @@ def test_the_way_to_the_holder_and_back_is_waited_for_in_every_layer() -> None:
 
 
 def test_what_is_held_for_others_takes_its_share_of_the_time() -> None:
-    """The holder attends for 0.64 s of each 1.65 s: its own steps take 1 / (1 - 0.64 / 1.65) times as long."""
+    """The holder attends for 0.64 s in each step of 1.65 s: its own steps take 1 + 0.64 / 1.65 times as long."""
     policy = Scripted(
         [*start("a"), step(("a", 100))],
         [Move("b", "gpu1"), Start("b", {"gpu1": {"kv_tokens": 32}})],
@@ -81,7 +81,24 @@ def test_what_is_held_for_others_takes_its_share_of_the_time() -> None:
         [step(("a", 1), repeat=9), step(("b", 20), instance="gpu1")],
     )
     simulate(world(true("a", prompt=100, output=9), true("b", at_s=0.5, prompt=20, output=1)), policy)
-    assert steps_of(policy, "gpu1") == pytest.approx([1.2 / (1 - 0.64 / 1.65)])
+    assert steps_of(policy, "gpu1") == pytest.approx([1.2 * (1 + 0.64 / 1.65)])
+
+
+def test_two_that_hold_for_each_other_take_as_long_as_both_reads_together() -> None:
+    """Each reads 0.64 s for the other in every step, and goes on with the next in as long."""
+    other = [Move("b", "gpu1"), Start("b", {"gpu1": {"kv_tokens": 112}}), step(("b", 100), instance="gpu1")]
+    policy = Scripted(
+        [*start("a"), step(("a", 100))],
+        other,
+        [Lend("a", "gpu1", 4, tokens_per_step=64)],
+        [Lend("b", "gpu", 4, tokens_per_step=64)],
+        [],
+        [step(("a", 1), repeat=9), step(("b", 1), repeat=9, instance="gpu1")],
+    )
+    simulate(world(true("a", prompt=100, output=6), true("b", prompt=100, output=6)), policy)
+    # The first to begin learns of the other after a step.
+    assert steps_of(policy)[1] == pytest.approx(1.65 + 4 * (1.01 + 2 * 0.64))
+    assert steps_of(policy, "gpu1")[1] == pytest.approx(5 * (1.01 + 2 * 0.64))
 
 
 def test_blocks_move_so_many_tokens_per_step_and_no_faster_than_the_link() -> None:

@@ -198,13 +198,13 @@ class InfiniteLlm:
 
     def _round(self, stuck: Sequence[RequestState], books: Books, view: ServingView) -> Iterator[Lend]:
         names = {state.instance for state in stuck}
-        for name in names:
-            yield from self._call_back(books[name].instance, books, view)
+        for state in stuck:
+            yield from self._call_back(books[state.instance].instance, books, view)
         for ledger in books.values():
             if ledger.coming_blocks < _ahead_blocks(ledger):
                 yield from self._make_room(ledger, books, view)
         if self.plan == "greedy":
-            debtors = [books[name] for name in names if books[name].batch < self.batch_below]
+            debtors = [books[state.instance] for state in stuck if books[state.instance].batch < self.batch_below]
             for debtor in sorted(debtors, key=lambda ledger: (ledger.batch, ledger.instance.id)):
                 yield from self._lend(debtor, _others(books, debtor, names), view)
 

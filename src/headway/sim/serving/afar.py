@@ -1,12 +1,13 @@
 """What steps cost whose requests have keys and values on other instances, and what it costs those.
 
 A step waits, in each layer, until the slowest of its holders has attended over what it holds; that goes on beside the
-step's own attention. What holders attend for others takes its share of their time.
+step's own attention. A holder's own steps take the longer for what it attends for others meanwhile, whose steps are
+counted as if nothing was held for anybody: with what is, both are longer, in about the same proportion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
@@ -17,8 +18,8 @@ from headway.sim.serving.links import Links
 from headway.sim.serving.price import BatchShape, Chunk, StepPrice
 from headway.sim.serving.run import Run, away_tokens
 
-MOST_SHARE = 0.9
-"""No holder gives more of its time to others."""
+CHANGE = 0.02
+"""A holder whose steps are to take longer by more than this share plans them anew."""
 
 
 class Afar:
@@ -32,13 +33,18 @@ class Afar:
         How fast queries and answers travel.
     prices : mapping of str to StepPrice
         What steps cost, by instance.
+    replan : callable of str
+        Called with an instance whose steps take longer or less long from now on.
     """
 
-    def __init__(self, board: ServingBoard, links: Links, prices: Mapping[Id, StepPrice]) -> None:
+    def __init__(
+        self, board: ServingBoard, links: Links, prices: Mapping[Id, StepPrice], replan: Callable[[Id], None]
+    ) -> None:
         self._board = board
+        self._replan = replan
         self._links = links
         self._prices = prices
-        self._shares: dict[Id, dict[Id, float]] = {}  # of a holder's time, by home
+        self._shares: dict[Id, dict[Id, float]] = {}  # time of a holder per time of a home's own steps, by home
 
     def ends_of_decodes(self, instance: InstanceState, num_runs: int, start_s: Seconds) -> list[Seconds]:
         """Return when each of `num_runs` steps of all decodes ends, the first of which begins at `start_s`."""
@@ -52,7 +58,7 @@ class Afar:
             at_s += slower * (base_s + max(token_s * context, waits_s))
             context += num
             ends.append(at_s)
-        self._note(instance, ends[0] - start_s, spent_s)
+        self._note(instance, (ends[0] - start_s) / slower, spent_s)
         return ends
 
     def step_s(self, instance: InstanceState, run: Run, alone_s: Seconds) -> Seconds:
@@ -69,9 +75,8 @@ class Afar:
             num = sum(pieces.get(request, 0) for request in instance.lent)
             waits_s = max(spent_s.values()) + self._way_s(instance, num)
             took_s = max(floor_s + max(alone_s - floor_s, waits_s), self._written_s(instance, pieces))
-        took_s *= self._slower(instance)
         self._note(instance, took_s, spent_s)
-        return took_s
+        return took_s * self._slower(instance)
 
     def _spent_s(self, instance: InstanceState, pieces: Mapping[Id, int]) -> dict[Id, Seconds]:
         """Return how long each holder attends for a step."""
@@ -126,11 +131,15 @@ class Afar:
         for loan in self._board.lending.loans.values():
             if self._board.requests[loan.id].instance == instance.id:
                 excess += max(0, loan.tokens_per_step - self._links.hidden_tokens)
-        return (1 + self._links.copy_frac * excess) / (1 - min(share, MOST_SHARE))
+        return (1 + self._links.copy_frac * excess) * (1 + share)
 
     def _note(self, instance: InstanceState, took_s: Seconds, spent_s: Mapping[Id, Seconds]) -> None:
-        for holder, shares in self._shares.items():
-            if holder not in spent_s:
+        for holder in dict.fromkeys([*self._shares, *spent_s]):
+            shares = self._shares.setdefault(holder, {})
+            before, now = shares.get(instance.id, 0.0), spent_s.get(holder, 0.0) / took_s
+            if now:
+                shares[instance.id] = now
+            else:
                 shares.pop(instance.id, None)
-        for holder, holder_s in spent_s.items():
-            self._shares.setdefault(holder, {})[instance.id] = holder_s / took_s
+            if abs(now - before) > CHANGE:
+                self._replan(holder)

@@ -147,6 +147,12 @@ class Machine:
         if run is not None and (left := len(run.ends_s) - run.num_done) > 1:
             self._keep(run, run.num_done + (1 if self._owed_s else affordable_runs(self.instance, left)))
 
+    def replan(self) -> None:
+        """Lay out what follows the repeat under way anew: it costs something else now."""
+        run = self._run
+        if run is not None:
+            self._keep(run, run.num_done + 1)
+
     def catch_up(self, now_s: Seconds, inclusive: bool) -> None:
         """Enter into the books what has been repeated up to a time."""
         run = self._run

@@ -116,7 +116,7 @@ class ServingWorld:
         self._truth: dict[Id, TrueRequest] = {}
         price = price or LinearPrice()
         prices = price if isinstance(price, Mapping) else {i.id: price for i in [*instances, *spares]}
-        afar = Afar(self.view, self._links, prices)
+        afar = Afar(self.view, self._links, prices, self._replan)
         self._moving = Moving(self.view, self._links, self._agenda, self._run_s, self._settle)
 
         def machine(kind: type[Machine], i: InstanceState) -> Machine:
@@ -270,7 +270,7 @@ class ServingWorld:
         self._machines[instance].stop()
         self._loading.call_off(instance)
         self._tidy_up()
-        for home in self.view.lending.hit & self._machines.keys():
+        for home in sorted(self.view.lending.hit & self._machines.keys()):
             self._cut(home)  # it has lost decodes
 
     # Actions ---------------------------------------------------------------------------------------------------------
@@ -344,6 +344,10 @@ class ServingWorld:
 
     def _settle(self, instance: Id, happening: Callable[[], Event | None]) -> Iterator[Event]:
         return self._machines[instance].settle(happening)
+
+    def _replan(self, instance: Id) -> None:
+        if instance in self._machines:
+            self._machines[instance].replan()
 
     def _run_s(self, instance: Id) -> Seconds:
         return self._machines[instance].run_s
