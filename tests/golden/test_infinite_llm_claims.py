@@ -39,7 +39,7 @@ def test_the_longest_prompt_is_what_the_instances_hold_together() -> None:
 
 
 def test_long_lengths_against_one_large_instance_hang_on_what_links_it() -> None:
-    """Published: 1.4 to 3.4 times; ours is 0.68 within a node, and many times with Ethernet between all."""
+    """Published: 1.4 to 3.4 times; ours is 0.72 within a node, and many times with Ethernet between all."""
     found = verdict("long-contexts")
     near, far, rejected = found.directions
     assert (near.holds, far.holds, rejected.holds) == (False, True, True)
@@ -48,7 +48,7 @@ def test_long_lengths_against_one_large_instance_hang_on_what_links_it() -> None
 
 @pytest.mark.slow
 def test_short_lengths_gain_a_tenth_and_planning_beats_overflow() -> None:
-    """Published: 1.35 to 1.73 times; ours is 1.11 over five seeds."""
+    """Published: 1.35 to 1.73 times; ours is 1.12 over five seeds."""
     found = verdict("short-contexts", quick=False, seeds=(0, 1, 2))
     assert all(one.holds for one in found.directions)
     assert 1.02 < found.sizes[0].mean < 1.25
