@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from headway.core.actions import Action, Move, Reject, Wake
 from headway.core.events import Event
 from headway.core.nouns import Id, Seconds
+from headway.policies.serving.aibrix_gateway import mean
 from headway.policies.serving.aibrix_route import Desk, Instances
 from headway.policies.serving.nouns import RequestArrived
 from headway.policies.serving.pace import Shape, pairs
@@ -97,16 +98,30 @@ class ByPromise:
         tokens = ahead + state.known_tokens
         if self._pulls and instance.num_requests and tokens > instance.kv.num_free * instance.kv.block_size:
             return False
-        ttft_s, tpot_s = self._predict(instance, tokens)
+        ttft_s, tpot_s = self._predict(instance, tokens, now_s)
         return now_s - state.request.arrival_s + ttft_s <= promise.ttft_s and tpot_s <= promise.tpot_s
 
-    def _predict(self, instance: InstanceState, tokens: int) -> tuple[Seconds, Seconds]:
+    def _predict(self, instance: InstanceState, tokens: int, now_s: Seconds) -> tuple[Seconds, Seconds]:
         """Return the time until so many tokens of prompts are computed, and between two tokens after that."""
         pace, num, context = self._desk.pace, len(instance.decodes), instance.decodes.context_tokens
         chunk = min(tokens, CHUNK_TOKENS)
         chunk_s = pace.step_s(instance, Shape(num, context, chunk, pairs(chunk, tokens // 2)))
         num_then = instance.num_requests + 1
-        return math.ceil(tokens / CHUNK_TOKENS) * chunk_s, pace.step_s(instance, Shape(num_then, context + tokens))
+        decode_s = pace.step_s(instance, Shape(num_then, context + tokens))
+        return math.ceil(tokens / CHUNK_TOKENS) * chunk_s, decode_s + self._prompt_s(instance, num_then, now_s)
+
+    def _prompt_s(self, instance: InstanceState, num: int, now_s: Seconds) -> Seconds:
+        """Return how much prompts of others add to the time between two tokens, if all are as they were of late.
+
+        While one request decodes, each of the others ends, and the prompt of another takes its place.
+        """
+        ended = list(self._desk.gateway.ended(instance.id, now_s))
+        if not ended:
+            return 0.0
+        prompt, output = mean(one.prompt_tokens for one in ended), mean(one.output_tokens for one in ended)
+        alone = Shape(num, num * round(prompt))
+        both = Shape(num, num * round(prompt), round(prompt), pairs(round(prompt), 0))
+        return num * (self._desk.pace.step_s(instance, both) - self._desk.pace.step_s(instance, alone)) / output
 
 
 def _due_s(state: RequestState) -> Seconds:
