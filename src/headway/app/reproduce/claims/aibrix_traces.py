@@ -22,16 +22,20 @@ class ClosedLoop(TraceSpec, frozen=True, kw_only=True):
     ----------
     num_clients : int
         How many, >= 1.
+    ramp_s : float
+        Within which time they begin, one after the other, in seconds, >= 0.
     """
 
     num_clients: int = 32
+    ramp_s: float = 0.0
 
     def draw(self, seed: int = 0, load: float = 1.0) -> RequestTable:
         """Draw the requests of one run."""
         table = super().draw(seed, load)
         num = len(table)
         after = np.arange(num, dtype=np.int64) - self.num_clients
-        return replace(table, arrival_s=np.zeros(num), after=np.maximum(after, -1), gap_s=np.zeros(num))
+        begin_s = np.minimum(np.arange(num) / self.num_clients, 1.0) * self.ramp_s
+        return replace(table, arrival_s=begin_s, after=np.maximum(after, -1), gap_s=np.zeros(num))
 
 
 class WithAdapters(TraceSpec, frozen=True, kw_only=True):
