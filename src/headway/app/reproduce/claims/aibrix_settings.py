@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from headway.app.reproduce.claim import Numbers
 from headway.app.reproduce.claims.aibrix_traces import ClosedLoop, WithAdapters, WithQueries
@@ -63,27 +64,36 @@ def some(outcome: Outcome, metrics: Sequence[str]) -> dict[str, float]:
 # The pool of keys and values -----------------------------------------------------------------------------------------
 
 
+POOL_OF_EVICTED = KvPoolSpec(gib=64.0, takes="evicted")
+NUM_CLIENTS = 64
+
+
 def pool(seed: int, quick: bool) -> Numbers:
     """Measure engines with and without a pool, as many requests in the system at all times."""
     engines: dict[str, tuple[Callable[[], Batch], bool]] = {
         "default": (Vllm, False), "chunked": (SarathiServe, False), "prefix": (Vllm, True),
     }  # fmt: skip
-    trace = ClosedLoop(lengths=BIRD, prefixes=SCHEMAS, num_requests=400 if quick else 900, num_clients=64)
+    num = 400 if quick else 900
+    at_once = ClosedLoop(lengths=BIRD, prefixes=SCHEMAS, num_requests=num, num_clients=NUM_CLIENTS)
     found = {}
     for name, (make, caches) in engines.items():
-        for ending, spec in (("", None), ("+pool", POOL), ("+evicted", POOL_OF_EVICTED)):
-            if ending == "+evicted" and name != "prefix":
-                continue
-            fleet = (a10s(caching=caches or spec is not None),)
-            scenario = ServingScenario(trace=trace, model=MODEL, fleet=fleet, kv_pool=spec)
-            outcome = play(scenario, AIBrix(strategy="random"), seed, batch=make())
-            numbers = outcome.report.numbers
-            tokens_per_s = numbers["prompt_tokens_per_s"] + numbers["output_tokens_per_s"]
-            found[name + ending] = some(outcome, FELT) | {"tokens_per_s": tokens_per_s}
+        found[name] = _engine(at_once, make(), caches, None, seed)
+        found[f"{name}+pool"] = _engine(at_once, make(), True, POOL, seed)
+    found["prefix+evicted"] = _engine(at_once, Vllm(), True, POOL_OF_EVICTED, seed)
+    one_by_one = structs.replace(at_once, ramp_s=20.0)
+    found["ramped"] = _engine(one_by_one, Vllm(), True, None, seed)
+    found["ramped+pool"] = _engine(one_by_one, Vllm(), True, POOL, seed)
     return found
 
 
-POOL_OF_EVICTED = KvPoolSpec(gib=64.0, takes="evicted")
+def _engine(trace: TraceSpec, batch: Batch, caches: bool, spec: KvPoolSpec | None, seed: int) -> dict[str, float]:
+    scenario = ServingScenario(trace=trace, model=MODEL, fleet=(a10s(caching=caches),), kv_pool=spec)
+    outcome = play(scenario, AIBrix(strategy="random"), seed, batch=batch)
+    numbers = outcome.report.numbers
+    tokens_per_s = numbers["prompt_tokens_per_s"] + numbers["output_tokens_per_s"]
+    return some(outcome, FELT) | {"tokens_per_s": tokens_per_s}
+
+
 SHARES = {"share-0": 0.0, "share-50": 0.5, "share-100": 1.0}
 
 
