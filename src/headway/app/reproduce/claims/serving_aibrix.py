@@ -65,8 +65,8 @@ RAMP_NOTE = (
     "no pool can help: where they begin over 20 s (ramped) it falls by more."
 )
 EVICTED_NOTE = (
-    "A pool that takes only what instances evict (prefix+evicted) does nearly as well as one that takes all: it matters "
-    "little how early blocks are shared."
+    "A pool that takes only what instances evict (prefix+evicted) does nearly as well as one that takes all: it "
+    "matters little how early blocks are shared."
 )
 ROUTING_NOTE = (
     "The publication names no workload for these numbers; they are held against random routing. The P99 of the whole "
