@@ -19,7 +19,7 @@ def verdict(name: str) -> Verdict:
     return judge(claim, [claim.measure(seed, True) for seed in SEEDS])
 
 
-@pytest.mark.parametrize("name", ["jct", "jct-varied", "reservation", "endless", "spread", "prediction"])
+@pytest.mark.parametrize("name", ["jct", "jct-varied", "reservation", "endless", "spread", "schedulers", "prediction"])
 def test_directions_hold(name: str) -> None:
     assert [one.name for one in verdict(name).directions if not one.holds] == []
 

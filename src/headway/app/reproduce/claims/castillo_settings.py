@@ -10,6 +10,7 @@ import numpy as np
 
 from headway.app.reproduce.claim import Numbers
 from headway.policies.serving.castillo import Castillo, Kind
+from headway.policies.serving.composed import Composed
 from headway.policies.serving.nouns import Request
 from headway.policies.serving.reserve import Reserve
 from headway.policies.serving.sarathi import SarathiServe
@@ -17,7 +18,7 @@ from headway.policies.serving.seats import Order
 from headway.policies.serving.shortest_first import ShortestFirst
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import RequestState
-from headway.sim.serving.recipe import FleetSpec, ModelSpec
+from headway.sim.serving.recipe import FleetSpec, ModelSpec, SloSpec
 from headway.sim.serving.scenario import ServingScenario
 from headway.traces.generate.lengths import Castillo as Lengths
 from headway.traces.spec import TraceSpec
@@ -116,6 +117,39 @@ def spread(seed: int, quick: bool) -> Numbers:
 
 def _named(name: str, numbers: Mapping[str, float]) -> dict[str, float]:
     return {f"{name}_{metric}": value for metric, value in numbers.items()}
+
+
+SLOS = "serving/slos-serve"
+USERS: Mapping[str, Mapping[str, str]] = {
+    "slos": {"admit": SLOS, "route": SLOS, "order": SLOS, "batch": SLOS, "evict": SLOS},
+    "nanoflow": {"batch": "serving/nanoflow"},
+    "reserve": {"order": "serving/reserve"},
+}
+"""Policies that use lengths, by the seats of a stack."""
+BY_USERS: tuple[Kind, ...] = ("none", "quantile", "oracle-mean", "oracle")
+
+
+@functools.lru_cache(maxsize=4)
+def chat_in_little_memory(num: int) -> ServingScenario:
+    """Return chat requests with promises on one A100 of which 48,000 tokens of KV memory are left."""
+    return ServingScenario(
+        trace=TraceSpec(source="azure-conv", max_requests=num, window="random", rate_per_s=6.0),
+        model=ModelSpec(name=MODEL),
+        fleet=(FleetSpec(accelerator="a100-80gb-sxm", kv_blocks=3000),),
+        slo=(SloSpec(ttft_s=1.0, tpot_s=0.05),),
+    )
+
+
+def used(seed: int, quick: bool) -> Numbers:
+    """Measure policies that use lengths with predictors of different quality."""
+    where = chat_in_little_memory(150 if quick else 300)
+    found: dict[str, dict[str, float]] = {}
+    for kind in BY_USERS:
+        found[kind] = {}
+        for name, seats in USERS.items():
+            policy = Composed(**seats, predict={"id": "serving/castillo", "kind": kind})
+            found[kind][f"{name}_goodput_frac"] = where.play(policy, seed=seed).report.numbers["goodput_frac"]
+    return found
 
 
 LEARNED: tuple[Kind, ...] = ("oracle-mean", "noisy", "bucket", "learned", "quantile", "none")
