@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 MOST_DRAFTED = 10
 """Tokens drafted at once at most, as in the paper."""
+COUNTED_ON_FRAC = 0.5
+"""How much of what drafts bring on average is counted on: who is less lucky must be in time as well."""
 
 
 class Load(NamedTuple):
@@ -194,8 +196,9 @@ class Budget:
 
 
 def given(drafted: Floats, right_frac: float) -> Floats:
-    """Return how many tokens a request is given on average when so many are drafted for it."""
-    return drafted + 1.0 if right_frac >= 1 else (1 - right_frac ** (drafted + 1)) / (1 - right_frac)
+    """Return how many tokens a request is counted on to be given when so many are drafted for it."""
+    mean = drafted + 1.0 if right_frac >= 1 else (1 - right_frac ** (drafted + 1)) / (1 - right_frac)
+    return 1.0 + COUNTED_ON_FRAC * (mean - 1.0)
 
 
 @functools.cache

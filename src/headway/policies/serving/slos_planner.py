@@ -6,6 +6,7 @@ Source: "SLOs-Serve: Optimized Serving of Multi-SLO LLMs", arXiv 2504.08784: tri
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ MAX_TIERS = 4
 """Times per token told apart; others count as the next more urgent one."""
 AGAIN_S: Seconds = 0.25
 """After so long, who was put off is looked at again even if nobody has ended."""
+WORTH_STEPS = 3.0
+"""A step may always be so many times as long as an empty one."""
 MAX_ROUNDS = 8
 """So often at most is the program run in one go when more ask than it takes at once."""
 
@@ -41,7 +44,8 @@ class Planner:
     max_new : int
         How many are asked about at once.
     longest_step_s : float
-        The longest step, in seconds.
+        The longest step, in seconds; nor is any longer than the least urgent time per token: whoever arrives has to
+        wait for its end.
     chooses : bool
         Whether anybody is put off; else all get a place.
 
@@ -73,6 +77,7 @@ class Planner:
         self._longest_step_s = longest_step_s
         self._chooses = chooses
         self._lines: dict[Id, Line] = {}
+        self._tpots_s: Counter[Seconds] = Counter()
         self._kept: set[Id] = set()
         self._put_off: set[Id] = set()
         self._looked: dict[Id, tuple[int, Seconds]] = {}
@@ -88,6 +93,7 @@ class Planner:
         found = self._lines.get(state.id)
         if found is None:
             found = self._lines[state.id] = line_of(state, state.promise, self._predict.output_tokens(state))
+            self._tpots_s[found.tpot_s] += 1
         return found
 
     def victim(self, running: Sequence[RequestState]) -> RequestState:
@@ -98,7 +104,11 @@ class Planner:
     def forget(self, request: Id) -> None:
         """Forget a request that has ended."""
         self.num_ended += 1
-        self._lines.pop(request, None)
+        line = self._lines.pop(request, None)
+        if line is not None:
+            self._tpots_s[line.tpot_s] -= 1
+            if not self._tpots_s[line.tpot_s]:
+                del self._tpots_s[line.tpot_s]
         self._kept.discard(request)
         self._put_off.discard(request)
 
@@ -132,11 +142,14 @@ class Planner:
 
     def budget(self, instance: InstanceState, mean_context: float = 0.0) -> Budget:
         """Return what steps of an instance have room for, as its pace is known now."""
+        slopes = self._pace.marginal_s(instance)
+        # Where the step alone takes most of a time per token, drafts may keep lines that no single tokens could.
+        period_s = max(WORTH_STEPS * slopes[0], max(self._tpots_s, default=math.inf))
         return Budget(
-            self._pace.marginal_s(instance),
+            slopes,
             safety_frac=self._safety_frac,
             mean_context=mean_context,
-            idle_period_s=self._longest_step_s,
+            idle_period_s=min(self._longest_step_s, period_s),
         )
 
     def plan(self, instance: InstanceState, budget: Budget) -> tuple[Plan, Load]:

@@ -41,7 +41,7 @@ class SlosServe:
     max_new : int
         How many requests are asked about at once, >= 1; 10, the paper's order.
     longest_step_s : float
-        The longest step, in seconds, > 0; 0.5.
+        The longest step, in seconds, > 0; 0.5. Nor is any longer than the least urgent time per token.
     surplus : str
         What becomes of requests that can be promised nothing: ``"defer"``, the paper's, serves them from what is left,
         ``"reject"`` turns them away, ``"keep"`` serves them by deadline like all others.
