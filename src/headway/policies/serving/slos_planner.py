@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.acceptance import Acceptance
@@ -19,6 +20,8 @@ from headway.policies.serving.slos_admission import Ask, choose, counts
 from headway.policies.serving.slos_budget import Budget, Draft, Load, Plan
 from headway.policies.serving.slos_lines import Line, line_of
 from headway.policies.serving.state import InstanceState, RequestState
+
+Floats = NDArray[np.float64]
 
 MAX_TIERS = 4
 """Times per token told apart; others count as the next more urgent one."""
@@ -199,8 +202,7 @@ class Planner:
         tiers = _tiers(self.line(state).tpot_s for state in (*kept, *states))
         asking = sorted((*others, *states), key=lambda state: self.line(state).due_s(state))
         asks = [self._ask(instance, state, tiers, now_s, state.id not in new) for state in asking]
-        reserved = sum(self._blocks(instance, state) for state in kept)
-        free = instance.kv.num_blocks - reserved
+        free = self._free_blocks(instance, kept, states)
         chosen = choose(asks, self._rates(instance, self._load(decodes, tiers), asks, asking), free)
         found = {state.id: takes for state, takes in zip(asking, chosen, strict=True)}
         return [found[state.id] for state in states]
@@ -249,10 +251,42 @@ class Planner:
     def _more_tokens(self, state: RequestState) -> float:
         return max(0.0, self._predict.output_tokens(state) - state.output_tokens)
 
+    def _free_blocks(self, instance: InstanceState, kept: Sequence[RequestState], new: Sequence[RequestState]) -> int:
+        """Return the blocks that nobody has been promised, in the measure in which all of each request is counted.
+
+        Requests do not come to their full lengths at the same time, so that more fit than would if they did.
+        """
+        sizes = np.array([state.known_tokens for state in (*kept, *new)], np.float64)
+        more = np.array([self._more_tokens(state) for state in (*kept, *new)])
+        peak = peak_tokens(sizes, more) / max(1.0, float((sizes + more).sum()))
+        promised = sum(self._blocks(instance, state) for state in kept)
+        return int(instance.kv.num_blocks * (1 - self._safety_frac / 2) / min(1.0, peak)) - promised
+
     def _blocks(self, instance: InstanceState, state: RequestState) -> int:
         """Return the blocks that a request will come to."""
         tokens = min(state.known_tokens + self._more_tokens(state), state.reach_tokens)
         return max(len(state.blocks), instance.kv.blocks_for(int(tokens)))
+
+
+def peak_tokens(sizes: Floats, more: Floats) -> float:
+    """Return the most tokens that requests will hold at once if all grow at the same pace and leave when they end.
+
+    Parameters
+    ----------
+    sizes, more : ndarray
+        Tokens now, and to come, `[requests]`.
+
+    Examples
+    --------
+    >>> peak_tokens(np.array([10.0, 10.0]), np.array([5.0, 20.0]))
+    30.0
+    """
+    if not len(sizes):
+        return 0.0
+    order = np.argsort(-more)
+    longest_first = more[order]
+    held = np.cumsum(sizes[order])  # of those that are there when the shortest of them ends
+    return float((held + np.arange(1, len(sizes) + 1) * longest_first).max())
 
 
 def left_tokens(instance: InstanceState, state: RequestState) -> int:

@@ -114,7 +114,7 @@ class SlosServe:
         self.max_hops = max_hops
         self._pace: Pace = Pace()
         self._predict: Predict = MostTokens()
-        self._planner = self._plan_anew(self._pace, self._predict)
+        self.planner = self._plan_anew(self._pace, self._predict)
         self._all, self._least = AdmitAll(), LeastLoaded()
 
     def join(self, stack: Neighbours) -> None:
@@ -123,7 +123,7 @@ class SlosServe:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Forget who was promised what, and how often drafts are right."""
-        self._planner = self._plan_anew(self._pace, self._predict)
+        self.planner = self._plan_anew(self._pace, self._predict)
 
     def _plan_anew(self, pace: Pace, predict: Predict) -> Planner:
         return Planner(
@@ -138,8 +138,8 @@ class SlosServe:
     def steer(self, event: Event, view: ServingView) -> Iterable[Action]:
         """Follow who has ended, and whether the executor has a draft model; there is nothing to be done."""
         if isinstance(event, RequestFinished | Failed):
-            self._planner.forget(event.id)
-        self._planner.speculates = self.speculate and "speculate" in view.can
+            self.planner.forget(event.id)
+        self.planner.speculates = self.speculate and "speculate" in view.can
         return ()
 
     # Admission and routing -------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class SlosServe:
     def refusal(self, state: RequestState, view: ServingView) -> str | Reject | None:
         """Turn away what no instance could ever hold and, where surplus is rejected, what none can promise a place."""
         why = self._all.refusal(state, view)
-        if why or self.surplus != "reject" or self._planner.line(state).is_none or self._place(state, view):
+        if why or self.surplus != "reject" or self.planner.line(state).is_none or self._place(state, view):
             return why
         return Reject(state.id, "no instance can serve it in time beside those that it has promised", RETRY_AFTER_S)
 
@@ -158,14 +158,14 @@ class SlosServe:
         found = self._place(state, view)
         if found is None:
             return self._least.pick(state, view)
-        self._planner.keep(state)
+        self.planner.keep(state)
         return found
 
     def _place(self, state: RequestState, view: ServingView) -> Id | None:
         able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
         able.sort(key=lambda instance: instance.num_requests)
         for instance in able[: 1 + self.max_hops]:
-            if self._planner.would_take(instance, state, view.now_s):
+            if self.planner.would_take(instance, state, view.now_s):
                 return instance.id
         return None
 
@@ -173,7 +173,7 @@ class SlosServe:
 
     def queue(self, instance: InstanceState, now_s: Seconds) -> Iterable[RequestState]:
         """Return those who have a place by deadline, then the others as they came."""
-        planner = self._planner
+        planner = self.planner
         planner.look(instance, now_s)
         waiting = list(instance.waiting.values())
         kept = [state for state in waiting if planner.is_kept(state)]
@@ -182,7 +182,7 @@ class SlosServe:
 
     def victim(self, instance: InstanceState, running: Sequence[RequestState], now_s: Seconds) -> RequestState:
         """Return the latest of those without a place, else the one whose next token is due last."""
-        return self._planner.victim(running)
+        return self.planner.victim(running)
 
     def make_room(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> None:
         """Nothing is pinned."""
@@ -191,7 +191,7 @@ class SlosServe:
 
     def form(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         """Return what is due, then prompts by deadline, then what is left to those without a place."""
-        planner = self._planner
+        planner = self.planner
         planner.acceptance.look(instance)
         planner.look(instance, now_s)
         budget = planner.budget(instance)

@@ -36,7 +36,7 @@ from headway.traces.table import RequestTable
 
 CONTEXT_TOKENS = 2048
 ACCEPTANCE_FRAC = 0.7
-DRAFT_S: Seconds = 2e-3
+DRAFT_S: Seconds = 1e-3
 GPUS = 2
 MOST_VIOLATIONS_FRAC = 0.1
 TTFT_TIMES = {"tight": 3.0, "loose": 5.0}
@@ -45,18 +45,20 @@ TPOT_S = {"tight": 0.05, "loose": 0.1}
 
 @dataclass(frozen=True)
 class Application:
-    """What one kind of requests is like: a shipped trace, and how tight its objectives are."""
+    """What one kind of requests is like: how long they are, and how tight their objectives are."""
 
-    source: str
+    lengths: str
     prefill: str
     decode: str
 
 
 APPLICATIONS = {
     "chat": Application("sharegpt", "loose", "loose"),
-    "coder": Application("azure-code", "loose", "tight"),
+    "coder": Application("functions", "loose", "tight"),
     "summarizer": Application("arxiv-summarization", "tight", "loose"),
 }
+FUNCTIONS = {"prompt": (150, 0.4), "output": (120, 0.6)}
+"""Median and shape of log-normal lengths: an assumption about functions to be completed, of which none are shipped."""
 SCENARIOS: dict[str, tuple[str, ...]] = {name: (name,) for name in APPLICATIONS} | {"mixed": tuple(APPLICATIONS)}
 BURSTY = ("coder",)
 
@@ -107,7 +109,7 @@ def requests(scenario: str, num: int, seed: int) -> tuple[TrueRequest, ...]:
     names = SCENARIOS[scenario]
     kinds = [names[index] for index in rng.integers(len(names), size=num)]
     at_s = _bursts(num, rng) if scenario in BURSTY else np.cumsum(rng.exponential(size=num))
-    lengths = {name: _lengths(APPLICATIONS[name].source, num, rng) for name in names}
+    lengths = {name: _lengths(APPLICATIONS[name].lengths, num, rng) for name in names}
     return tuple(
         _request(f"{number}", float(at_s[number]), APPLICATIONS[kind], *lengths[kind][number])
         for number, kind in enumerate(kinds)
@@ -128,10 +130,16 @@ def _table(source: str) -> RequestTable:
 
 
 def _lengths(source: str, num: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    table = _table(source)
-    rows = rng.integers(len(table), size=num)
-    outputs = np.clip(table.output_tokens[rows], 1, CONTEXT_TOKENS // 2)
-    prompts = np.clip(table.prompt_tokens[rows], 1, CONTEXT_TOKENS - outputs)
+    if source == "functions":
+        prompts, outputs = (
+            rng.lognormal(np.log(median), shape, num).round().astype(int) for median, shape in FUNCTIONS.values()
+        )
+    else:
+        table = _table(source)
+        rows = rng.integers(len(table), size=num)
+        prompts, outputs = table.prompt_tokens[rows], table.output_tokens[rows]
+    outputs = np.clip(outputs, 1, CONTEXT_TOKENS // 2)
+    prompts = np.clip(prompts, 1, CONTEXT_TOKENS - outputs)
     return list(zip(prompts.tolist(), outputs.tolist(), strict=True))
 
 
