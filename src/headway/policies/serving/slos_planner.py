@@ -84,6 +84,7 @@ class Planner:
         self._kept: set[Id] = set()
         self._put_off: set[Id] = set()
         self._looked: dict[Id, tuple[int, Seconds]] = {}
+        self._until_s: dict[Id, Seconds] = {}
 
     # What the seats ask ----------------------------------------------------------------------------------------------
 
@@ -116,10 +117,19 @@ class Planner:
         self._put_off.discard(request)
 
     def would_take(self, instance: InstanceState, state: RequestState, now_s: Seconds) -> bool:
-        """Say whether an instance could promise a request a place beside those who have one."""
+        """Say whether an instance could promise a request a place beside those who have one or have just been sent."""
         if self.line(state).is_none or self._is_lost(instance, state, now_s):
             return False
-        return self._choose(instance, [state], now_s) == [True]
+        sent = {other.id for other in self._fresh(instance)} - self._kept
+        self._kept |= sent
+        begin_s = max(now_s, self._until_s.get(instance.id, 0.0)) if instance.busy else now_s
+        takes = self._choose(instance, [state], begin_s)
+        self._kept -= sent
+        return takes == [True]
+
+    def note(self, instance: InstanceState, until_s: Seconds) -> None:
+        """Note until when the step that is about to begin will last."""
+        self._until_s[instance.id] = until_s
 
     def keep(self, state: RequestState) -> None:
         """Promise a request a place."""
@@ -128,7 +138,7 @@ class Planner:
 
     def look(self, instance: InstanceState, now_s: Seconds) -> None:
         """Decide about all who are new at an instance, and now and then about those who were put off."""
-        fresh = [s for s in instance.waiting.values() if s.id not in self._kept and s.id not in self._put_off]
+        fresh = self._fresh(instance)
         if not fresh and not self._is_time(instance, now_s):
             return
         self._give_up(instance, now_s)
@@ -162,6 +172,9 @@ class Planner:
         return budget.best(load, self.acceptance.frac, self.speculates), load
 
     # What it does with that ----------------------------------------------------------------------------------------
+
+    def _fresh(self, instance: InstanceState) -> list[RequestState]:
+        return [s for s in instance.waiting.values() if s.id not in self._kept and s.id not in self._put_off]
 
     def _is_time(self, instance: InstanceState, now_s: Seconds) -> bool:
         num_ended, at_s = self._looked.get(instance.id, (-1, 0.0))

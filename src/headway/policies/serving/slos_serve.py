@@ -14,7 +14,7 @@ from headway.core.nouns import Id, Seconds
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.lengths import MostTokens
 from headway.policies.serving.nouns import RequestFinished, Step
-from headway.policies.serving.pace import Pace
+from headway.policies.serving.pace import Pace, shape_of
 from headway.policies.serving.seats import Neighbours, Predict, ServingView
 from headway.policies.serving.slos_batch import Forming, plain
 from headway.policies.serving.slos_planner import Planner
@@ -155,11 +155,7 @@ class SlosServe:
         """Return the first instance that can promise it a place, beginning with the least loaded; else that one."""
         if len(view.instances) == 1:
             return self._least.pick(state, view)  # who gets a place is decided for all who are new at once
-        found = self._place(state, view)
-        if found is None:
-            return self._least.pick(state, view)
-        self.planner.keep(state)
-        return found
+        return self._place(state, view) or self._least.pick(state, view)
 
     def _place(self, state: RequestState, view: ServingView) -> Id | None:
         able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
@@ -201,6 +197,7 @@ class SlosServe:
         plan, load = planner.plan(instance, budget)
         drafts = dict(zip(load.tpot_s, plan.drafts, strict=True))
         step = Forming(instance, draft, planner, budget, now_s).step(plan.period_s, drafts)
-        if step is not None and step.speculate:
+        if step is not None:
             planner.acceptance.note(instance, step.speculate)
+            planner.note(instance, now_s + self._pace.step_s(instance, shape_of(instance, step)))
         return step

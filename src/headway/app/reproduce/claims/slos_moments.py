@@ -12,7 +12,6 @@ from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Piece, Request, Step
-from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.seats import Batch
 from headway.policies.serving.slos_planner import Planner
 from headway.policies.serving.slos_serve import SlosServe
@@ -69,7 +68,10 @@ class Moment:
             self.board.end(step)
 
     def decide(self, seat: Batch) -> Seconds:
-        """Let a seat form the next step, those who run having their places; returns how long it took, in seconds."""
+        """Let a seat form the next step, those who run having their places; returns how long it took.
+
+        Counted is the time of the thread, in seconds, so that others at work on the machine are not.
+        """
         if isinstance(seat, SlosServe):
             seat.reset(self._rng)
             planner: Planner = seat.planner
@@ -83,12 +85,14 @@ class Moment:
 
 
 def times_s(
-    seat: Batch, *, num_new: int = 10, num_running: int = 200, num_tiers: int = 2, num_moments: int = 200
+    seat: Batch,
+    *,
+    num_new: int = 10,
+    num_running: int = 200,
+    num_tiers: int = 2,
+    num_moments: int = 200,
+    first_seed: int = 0,
 ) -> np.ndarray:
-    """Return how long a seat takes to decide at each of many moments, in seconds, `[moments]`."""
-    return np.array([Moment(num_new, num_running, num_tiers, seed).decide(seat) for seed in range(num_moments)])
-
-
-def plain_times_s(num_moments: int = 200) -> np.ndarray:
-    """Return how long plain batching takes at the same moments, in seconds, `[moments]`."""
-    return times_s(SarathiServe(), num_moments=num_moments)
+    """Return how long a seat takes to decide at each of many moments, in seconds of its thread, `[moments]`."""
+    seeds = range(first_seed, first_seed + num_moments)
+    return np.array([Moment(num_new, num_running, num_tiers, seed).decide(seat) for seed in seeds])

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from headway.app.reproduce.claim import Numbers
+from headway.app.reproduce.claims.slos_moments import times_s
 from headway.app.studies.capacity import largest_load
 from headway.app.studies.trial import Verdict
 from headway.core.drivers import simulate
@@ -86,10 +88,14 @@ CONTESTANTS: dict[str, Callable[[], Stack]] = {
     "slos-serve": lambda: _stack(SlosServe()),
     "no-speculation": lambda: _stack(SlosServe(speculate=False)),
     "no-deferral": lambda: _stack(SlosServe(surplus="keep")),
-    "no-routing": lambda: _stack(SlosServe(max_hops=0)),
+    "no-routing": lambda: _no_routing(SlosServe()),
     "sarathi": lambda: Stack(batch=SarathiServe(token_budget=512)),
     "vllm": lambda: Stack(batch=Vllm(max_batched_tokens=CONTEXT_TOKENS)),
 }
+
+
+def _no_routing(seat: SlosServe) -> Stack:
+    return Stack(batch=seat, admit=seat, order=seat, evict=seat, predict=TrueLengths())
 
 
 def _stack(seat: SlosServe) -> Stack:
@@ -103,17 +109,23 @@ def machine() -> Replica:
 
 
 @functools.cache
-def requests(scenario: str, num: int, seed: int) -> tuple[TrueRequest, ...]:
-    """Return the requests of a scenario, 1 per second."""
+def requests(scenario: str, num: int, seed: int, replicas: int = 1) -> tuple[TrueRequest, ...]:
+    """Return the requests of a scenario, 1 per second for each replica: so many parts of the trace at once."""
     rng = np.random.default_rng([seed, 11])
     names = SCENARIOS[scenario]
     kinds = [names[index] for index in rng.integers(len(names), size=num)]
-    at_s = _bursts(num, rng) if scenario in BURSTY else np.cumsum(rng.exponential(size=num))
+    arrivals = _bursts if scenario in BURSTY else _evenly
+    at_s = np.sort(np.concatenate([arrivals(num, rng) for _ in range(replicas)]))
+    num, kinds = num * replicas, kinds * replicas
     lengths = {name: _lengths(APPLICATIONS[name].lengths, num, rng) for name in names}
     return tuple(
         _request(f"{number}", float(at_s[number]), APPLICATIONS[kind], *lengths[kind][number])
         for number, kind in enumerate(kinds)
     )
+
+
+def _evenly(num: int, rng: np.random.Generator) -> np.ndarray:
+    return np.cumsum(rng.exponential(size=num))
 
 
 def _bursts(num: int, rng: np.random.Generator) -> np.ndarray:
@@ -175,8 +187,8 @@ class Felt:
 @functools.cache
 def good_frac(who: str, scenario: str, num: int, rate_per_s: float, seed: int, replicas: int = 1) -> float:
     """Return the share of requests that kept both objectives, at so many requests per second."""
-    made = requests(scenario, num, seed)
-    hurried = [_at(true, true.request.arrival_s / rate_per_s) for true in made]
+    made = requests(scenario, num, seed, replicas)
+    hurried = [_at(true, true.request.arrival_s * replicas / rate_per_s) for true in made]
     one, price = machine(), machine().price
     instances = [
         InstanceState(f"gpu-{number}", BlockPool(one.num_kv_tokens // 16), one.num_layers, pool="gpu")
@@ -186,25 +198,90 @@ def good_frac(who: str, scenario: str, num: int, rate_per_s: float, seed: int, r
     world = ServingWorld(hurried, instances, price, speculation=speculation)
     policy, felt = CONTESTANTS[who](), Felt(made)
     simulate(world, policy, session=Session(policy, world.view, seed=seed, instruments=[felt]))
-    return felt.num_good / num
+    return felt.num_good / len(made)
 
 
 def _at(true: TrueRequest, at_s: Seconds) -> TrueRequest:
     return msgspec.structs.replace(true, request=msgspec.structs.replace(true.request, arrival_s=at_s))
 
 
-@functools.cache
-def capacity_per_s(
-    who: str, scenario: str, num: int, seed: int, replicas: int = 1, tolerance_frac: float = 0.05
-) -> float:
-    """Return the highest rate per accelerator at which 90% of the requests keep both objectives."""
+def largest_rate(who: str, scenario: str, num: int, seed: int, quick: bool) -> float:
+    """Return the highest rate of one instance, per second, at which 90% of the requests keep both objectives."""
 
     def attempt(load: float) -> Verdict:
-        good = good_frac(who, scenario, num, load * replicas, seed, replicas)
+        good = good_frac(who, scenario, num, load, seed)
         passed = good >= 1 - MOST_VIOLATIONS_FRAC
-        return Verdict(
-            passed=passed, good_frac=good, whole=True, num_runs=1, rate_per_s=load * replicas, numbers={}, wall_s=0.0
-        )
+        return Verdict(passed=passed, good_frac=good, whole=True, num_runs=1, rate_per_s=load, numbers={}, wall_s=0.0)
 
-    found = largest_load(attempt, start=2.0, max_load=256.0, tolerance_frac=tolerance_frac)
-    return (found.load or 0.0) / GPUS
+    found = largest_load(attempt, start=4.0, max_load=256.0, tolerance_frac=0.15 if quick else 0.07)
+    return found.load or 0.0
+
+
+NUM_REQUESTS = {"chat": 600, "coder": 400, "summarizer": 240, "mixed": 300}
+"""They arrive within half a minute or more at the rates that matter."""
+
+
+def capacity(seed: int, quick: bool) -> Numbers:
+    """Measure what each carries per accelerator in every scenario, and the geometric mean."""
+    found: dict[str, dict[str, float]] = {}
+    for who in ("slos-serve", "sarathi", "vllm"):
+        rates = {
+            f"{name}_per_s": largest_rate(who, name, num // (2 if quick else 1), seed, quick) / GPUS
+            for name, num in NUM_REQUESTS.items()
+        }
+        found[who] = {**rates, "all_per_s": float(np.exp(np.mean(np.log(list(rates.values())))))}
+    best = {name: max(found[who][name] for who in ("sarathi", "vllm")) for name in found["vllm"]}
+    best["all_per_s"] = float(np.exp(np.mean([np.log(rate) for name, rate in best.items() if name != "all_per_s"])))
+    return {**found, "better-of-both": best}
+
+
+def ablation(scenario: str, seed: int, quick: bool) -> Numbers:
+    """Measure what is carried without one part after the other."""
+    num = NUM_REQUESTS[scenario] // (2 if quick else 1)
+    whos = ("slos-serve", "no-speculation", "no-deferral")
+    return {who: {f"{scenario}_per_s": largest_rate(who, scenario, num, seed, quick) / GPUS} for who in whos}
+
+
+RATES = (2.0, 4.0, 6.0, 9.0, 12.0)
+
+
+def overload(seed: int, quick: bool) -> Numbers:
+    """Measure the share of requests in time at rising rates."""
+    num = NUM_REQUESTS["mixed"] // (2 if quick else 1)
+    rates = RATES[1::2] if quick else RATES
+    return {
+        who: {f"good_at_{rate:g}_per_s_frac": good_frac(who, "mixed", num, rate, seed) for rate in rates}
+        for who in ("slos-serve", "no-deferral", "sarathi", "vllm")
+    }
+
+
+REPLICAS = 4
+STEPS = (1.0, 1.1, 1.25, 1.4, 1.6, 1.8)
+"""Loads per instance that are tried with several, as multiples of what one carries."""
+
+
+def scaling(seed: int, quick: bool) -> Numbers:
+    """Measure how many times what one instance carries is carried by four, with and without routing by feasibility."""
+    num = NUM_REQUESTS["coder"] // (4 if quick else 2)
+    one = largest_rate("slos-serve", "coder", num, seed, quick)
+
+    def times(who: str) -> float:
+        passed = 0.0
+        for step in STEPS:
+            if good_frac(who, "coder", num, REPLICAS * step * one, seed, REPLICAS) < 1 - MOST_VIOLATIONS_FRAC:
+                break
+            passed = step
+        return REPLICAS * passed
+
+    return {who: {"times_one": times(who)} for who in ("slos-serve", "no-routing")} | {"linear": {"times_one": 4.0}}
+
+
+def planner(seed: int, quick: bool) -> Numbers:
+    """Measure how long a decision takes beside 200 running requests."""
+    num = 50 if quick else 200
+    cases = {"new-1": (1, 2), "new-10": (10, 2), "new-10-tiers-4": (10, 4)}
+    found = {
+        name: times_s(SlosServe(), num_new=new, num_tiers=tiers, num_moments=num, first_seed=seed * num) * 1e3
+        for name, (new, tiers) in cases.items()
+    }
+    return {name: {"p50_ms": float(np.median(t)), "p99_ms": float(np.percentile(t, 99))} for name, t in found.items()}
