@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.core.actions import Move
 from headway.core.drivers import simulate
 from headway.core.errors import ConfigError
 from headway.core.events import Event, Failed
 from headway.core.session import Session
+from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Request, RequestFinished, Step
@@ -283,9 +285,20 @@ def test_drafts_help_when_decodes_are_what_costs() -> None:
     assert len(with_drafts.good) > len(without.good)
 
 
-def test_routing_by_feasibility_is_no_worse_than_by_load() -> None:
-    requests = drawn(200, rate_per_s=28.0)
-    assert len(played(requests, whole(), num=3).good) >= len(played(requests, whole(max_hops=0), num=3).good)
+@pytest.mark.parametrize(("max_hops", "chosen"), [(3, "few-tokens"), (0, "few-requests")])
+def test_a_request_is_passed_on_to_an_instance_that_can_serve_it_in_time(max_hops: int, chosen: str) -> None:
+    names = ("few-requests", "few-tokens")
+    board = ServingBoard([InstanceState(name, BlockPool(1000), num_layers=2, pool="gpu") for name in names])
+    seat = SlosServe(max_hops=max_hops)
+    sent = [("long", "few-requests", 6000), *((f"short{n}", "few-tokens", 20) for n in range(3))]
+    for name, instance, tokens in sent:
+        state = board.add(
+            Request(id=name, arrival_s=0.0, prompt_tokens=tokens, max_tokens=8, ttft_s=0.8, tpot_s=1.0)
+        )  # fmt: skip
+        board.apply(Move(name, instance))
+        seat.planner.keep(state)
+    state = board.add(Request(id="new", arrival_s=0.0, prompt_tokens=3000, max_tokens=8, ttft_s=0.6, tpot_s=1.0))
+    assert seat.pick(state, board) == chosen
 
 
 def test_little_memory_is_shared_by_those_with_a_place() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from headway.core.session import Session
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.nouns import Request, RequestFinished
 from headway.policies.serving.sarathi import SarathiServe
+from headway.policies.serving.seats import Route, ServingView
 from headway.policies.serving.slos_serve import SlosServe
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState, RequestState
@@ -84,18 +86,34 @@ class TrueLengths:
         return max(self._ask(state.id), state.output_tokens + 1)
 
 
+class RoundRobin:
+    """Sends requests to the instances in turn."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    def reset(self, rng: np.random.Generator) -> None:  # noqa: ARG002 (nothing is random)
+        """Begin with the first again."""
+        self._turn = 0
+
+    def pick(self, state: RequestState, view: ServingView) -> Id:  # noqa: ARG002 (all are alike)
+        """Return the next."""
+        self._turn += 1
+        return list(view.instances)[self._turn % len(view.instances)]
+
+
 CONTESTANTS: dict[str, Callable[[], Stack]] = {
     "slos-serve": lambda: _stack(SlosServe()),
     "no-speculation": lambda: _stack(SlosServe(speculate=False)),
     "no-deferral": lambda: _stack(SlosServe(surplus="keep")),
-    "no-routing": lambda: _no_routing(SlosServe()),
+    "round-robin": lambda: _routed(SlosServe(), RoundRobin()),
     "sarathi": lambda: Stack(batch=SarathiServe(token_budget=512)),
     "vllm": lambda: Stack(batch=Vllm(max_batched_tokens=CONTEXT_TOKENS)),
 }
 
 
-def _no_routing(seat: SlosServe) -> Stack:
-    return Stack(batch=seat, admit=seat, order=seat, evict=seat, predict=TrueLengths())
+def _routed(seat: SlosServe, route: Route) -> Stack:
+    return Stack(batch=seat, admit=seat, route=route, order=seat, evict=seat, predict=TrueLengths())
 
 
 def _stack(seat: SlosServe) -> Stack:
@@ -111,12 +129,16 @@ def machine() -> Replica:
 @functools.cache
 def requests(scenario: str, num: int, seed: int, replicas: int = 1) -> tuple[TrueRequest, ...]:
     """Return the requests of a scenario, 1 per second for each replica: so many parts of the trace at once."""
+    if replicas > 1:
+        parts = [true for part in range(replicas) for true in requests(scenario, num, part_of(seed, part))]
+        return tuple(
+            _renamed(true, str(number))
+            for number, true in enumerate(sorted(parts, key=lambda true: true.request.arrival_s))
+        )
     rng = np.random.default_rng([seed, 11])
     names = SCENARIOS[scenario]
     kinds = [names[index] for index in rng.integers(len(names), size=num)]
-    arrivals = _bursts if scenario in BURSTY else _evenly
-    at_s = np.sort(np.concatenate([arrivals(num, rng) for _ in range(replicas)]))
-    num, kinds = num * replicas, kinds * replicas
+    at_s = _bursts(num, rng) if scenario in BURSTY else np.cumsum(rng.exponential(size=num))
     lengths = {name: _lengths(APPLICATIONS[name].lengths, num, rng) for name in names}
     return tuple(
         _request(f"{number}", float(at_s[number]), APPLICATIONS[kind], *lengths[kind][number])
@@ -124,8 +146,13 @@ def requests(scenario: str, num: int, seed: int, replicas: int = 1) -> tuple[Tru
     )
 
 
-def _evenly(num: int, rng: np.random.Generator) -> np.ndarray:
-    return np.cumsum(rng.exponential(size=num))
+def part_of(seed: int, part: int) -> int:
+    """Return the seed of the requests that one of several instances is sent by itself."""
+    return 1000 + 100 * seed + part
+
+
+def _renamed(true: TrueRequest, id: str) -> TrueRequest:
+    return msgspec.structs.replace(true, request=msgspec.structs.replace(true.request, id=id))
 
 
 def _bursts(num: int, rng: np.random.Generator) -> np.ndarray:
@@ -256,24 +283,36 @@ def overload(seed: int, quick: bool) -> Numbers:
 
 
 REPLICAS = 4
-STEPS = (1.0, 1.1, 1.25, 1.4, 1.6, 1.8)
-"""Loads per instance that are tried with several, as multiples of what one carries."""
+STEPS = (8.0, 12.0, 16.0, 20.0, 25.0, 32.0)
+"""Requests per second for each instance that are tried."""
 
 
 def scaling(seed: int, quick: bool) -> Numbers:
-    """Measure how many times what one instance carries is carried by four, with and without routing by feasibility."""
+    """Measure how many times what one instance carries is carried by four, routed by feasibility or otherwise."""
     num = NUM_REQUESTS["coder"] // (4 if quick else 2)
-    one = largest_rate("slos-serve", "coder", num, seed, quick)
 
-    def times(who: str) -> float:
-        passed = 0.0
-        for step in STEPS:
-            if good_frac(who, "coder", num, REPLICAS * step * one, seed, REPLICAS) < 1 - MOST_VIOLATIONS_FRAC:
-                break
-            passed = step
-        return REPLICAS * passed
+    def alone(rate: float) -> float:
+        parts = range(REPLICAS)
+        return float(np.mean([good_frac("slos-serve", "coder", num, rate, part_of(seed, part)) for part in parts]))
 
-    return {who: {"times_one": times(who)} for who in ("slos-serve", "no-routing")} | {"linear": {"times_one": 4.0}}
+    def together(who: str, rate: float) -> float:
+        return good_frac(who, "coder", num, REPLICAS * rate, seed, REPLICAS)
+
+    one = _last_good(alone)
+    whos = ("slos-serve", "round-robin")
+    found = {who: {"times_one": REPLICAS * _last_good(partial(together, who)) / one} for who in whos}
+    return found | {"linear": {"times_one": float(REPLICAS)}}
+
+
+def _last_good(good: Callable[[float], float]) -> float:
+    """Return the rate at which 90% are still in time, between two that are tried, by a straight line."""
+    before, last = 0.0, 1.0
+    for rate in STEPS:
+        frac = good(rate)
+        if frac < 1 - MOST_VIOLATIONS_FRAC:
+            return before + (rate - before) * (last - (1 - MOST_VIOLATIONS_FRAC)) / (last - frac)
+        before, last = rate, frac
+    return STEPS[-1]
 
 
 def planner(seed: int, quick: bool) -> Numbers:
