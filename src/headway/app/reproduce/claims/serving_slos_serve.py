@@ -125,7 +125,7 @@ CLAIMS = (
             Size(ratio("times_one", "slos-serve", "round-robin"), 1.19),
         ],
         notes=[
-            "Rates of 8 to 32 per second and instance are tried until fewer than 90% are in time, with a straight line "
+            "Rates of 11 to 33 per second and instance are tried till fewer than 90% are in time, with a straight line "
             "between the last two. Four are sent four parts of the recorded arrivals at once, one is sent one part, "
             "and its share in time is the mean over the four.",
         ],

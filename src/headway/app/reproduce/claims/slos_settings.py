@@ -283,13 +283,13 @@ def overload(seed: int, quick: bool) -> Numbers:
 
 
 REPLICAS = 4
-STEPS = (8.0, 12.0, 16.0, 20.0, 25.0, 32.0)
+STEPS = (11.0, 15.0, 20.0, 26.0, 33.0)
 """Requests per second for each instance that are tried."""
 
 
 def scaling(seed: int, quick: bool) -> Numbers:
     """Measure how many times what one instance carries is carried by four, routed by feasibility or otherwise."""
-    num = NUM_REQUESTS["coder"] // (4 if quick else 2)
+    num = NUM_REQUESTS["coder"] // (2 if quick else 1)
 
     def alone(rate: float) -> float:
         parts = range(REPLICAS)
