@@ -75,5 +75,5 @@ def test_a_mix_costs_no_more_than_one_type_alone() -> None:
 
 
 def test_what_nobody_can_carry_is_told() -> None:
-    with pytest.raises(ConfigError, match="must fit somewhere"):
+    with pytest.raises(ConfigError, match="60000 tokens of prompt and 9 of output must be carried"):
         cheapest_mix([Kind(prompt_tokens=60_000, output_tokens=9, rate_per_s=1.0)], {"a10": TYPES["a10"]})

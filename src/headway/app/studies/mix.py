@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from msgspec import Struct
 
+from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 from headway.numerics.cover import cheapest_cover
 from headway.sim.serving.cost.replica import Replica
@@ -123,6 +124,10 @@ def cheapest_mix(
     """
     names = list(replicas)
     load = np.array([[_load(replicas[name], kind, ttft_s, tpot_s) for name in names] for kind in kinds]) / used_frac
+    for kind, row in zip(kinds, load, strict=True):
+        if not np.isfinite(row).any():
+            size = f"{kind.prompt_tokens} tokens of prompt and {kind.output_tokens} of output"
+            raise ConfigError(f"mix: requests of {size} must be carried by some type, got none. Promise less.")
     shares = np.repeat(load / slices, slices, axis=0)
     costs = np.array([(usd_per_h or {}).get(name, replicas[name].usd_per_h) for name in names])
     counts, _ = cheapest_cover(shares, costs, budget_s=budget_s)

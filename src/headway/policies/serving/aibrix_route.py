@@ -103,8 +103,8 @@ class ByLoad:
 class Vtc:
     """Heavy users go to instances of their own, as far as the load allows.
 
-    Of each instance it weighs how far its place in the row is from the place of the user's share of tokens, and how
-    much of the most loaded one's load it has.
+    Of each instance it weighs how far its place in the row is from the place of the user's share of tokens, as a share
+    of the row, and how much of the most loaded one's load it has.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -114,9 +114,10 @@ class Vtc:
         """Return the instance that fits the user's share of tokens and is little loaded."""
         gateway, now_s = self._desk.gateway, view.now_s
         most_tokens = gateway.most_tokens(now_s) or 1.0
-        place = gateway.tokens_of(state.request.tenant, now_s) / most_tokens * (len(instances) - 1)
+        last = len(instances) - 1
+        place = gateway.tokens_of(state.request.tenant, now_s) / most_tokens * last
         most_requests = max(map(num_requests, instances)) or 1
-        costs = [abs(n - place) + i.num_requests / most_requests for n, i in enumerate(instances)]
+        costs = [abs(n - place) / max(1, last) + i.num_requests / most_requests for n, i in enumerate(instances)]
         return instances[int(np.argmin(costs))].id
 
     def hear(self, event: Event, view: ServingView) -> Iterable[Action]:
