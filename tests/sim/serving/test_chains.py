@@ -15,13 +15,13 @@ from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState, RequestState
-from headway.sim.serving.log import RequestLog, session_numbers
+from headway.sim.serving.log import RequestLog, session_numbers, session_rows
 from headway.sim.serving.scenario import ServingScenario
 from headway.sim.serving.table_requests import TableRequests
 from headway.sim.serving.world import ServingWorld
 from headway.traces.generate.workflows import Stage, Workflows
 from headway.traces.spec import TraceSpec
-from headway.traces.table import RequestTable
+from headway.traces.table import Labels, RequestTable
 
 FORK = (
     Stage(name="plan", prompt_tokens=100, output_tokens=10),
@@ -61,6 +61,17 @@ def test_a_stage_waits_for_all_calls_of_the_one_before() -> None:
             assert watch.arrived_s[str(row)] == max(tries_s)
         deadlines = {watch.deadline_s[str(row)] for row in range(first, first + 6)}
         assert deadlines == {watch.arrived_s[str(first)] + 7.0}
+
+
+def test_a_request_on_its_own_is_no_session_beside_those_that_are() -> None:
+    table = RequestTable(
+        np.zeros(4),
+        np.full(4, 10),
+        np.full(4, 2),
+        labels={"session": Labels.of(["", "", "", "one"])},
+        after=np.array([-1, -1, 1, -1]),
+    )
+    assert session_rows(table).tolist() == [1, 3]
 
 
 class NoTries:
@@ -109,6 +120,7 @@ def test_sessions_last_from_the_first_arrival_to_the_last_end() -> None:
         after=np.array([-1, -1, 0]),
         gap_s=np.array([0.0, 0.0, 2.0]),
         due_s=np.array([100.0, 1e-6, 100.0]),
+        labels={"session": Labels.of(["x", "y", "x"])},
     )
     log, watch = RequestLog(), Watch()
     world = ServingWorld(TableRequests(table), [InstanceState("gpu", BlockPool(100), num_layers=2)])

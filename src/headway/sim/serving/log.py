@@ -72,7 +72,7 @@ class RequestLog:
         whole = np.flatnonzero(
             np.bincount(roots, minlength=len(table)) == np.bincount(roots[row], minlength=len(table))
         )
-        whole = whole[roots[whole] == whole]
+        whole = whole[np.isin(whole, session_rows(table))]
         whole = whole[np.argsort(last_s[whole], kind="stable")]
         due_s = np.full(len(table), np.nan) if table.due_s is None else table.due_s
         return {"jct_s": last_s[whole] - table.arrival_s[whole], "due_s": due_s[whole]}
@@ -140,6 +140,16 @@ def slo_rows(
                 )
             )
     return rows
+
+
+def session_rows(table: RequestTable) -> npt.NDArray[np.int64]:
+    """Return the rows with which sessions begin: chains of several requests, and requests that name their session."""
+    if table.after is None:
+        return np.empty(0, np.int64)
+    lengths = np.bincount(table.roots(), minlength=len(table))
+    named = table.labels.get("session")
+    is_named = np.zeros(len(table), bool) if named is None else np.array([bool(n) for n in named.names])[named.codes]
+    return np.flatnonzero((lengths > 1) | (is_named & (table.after < 0) & (lengths > 0)))
 
 
 def session_numbers(sessions: Mapping[str, Floats], num: int, duration_s: float) -> dict[str, float]:

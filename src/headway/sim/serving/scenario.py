@@ -223,9 +223,8 @@ class _Playing:
         works = self.log.works(self.table, classes)
         missed = log.class_of(self.table, np.concatenate([self.log.rejected(), self._left(works)]))
         numbers = {**self._counts(works), **log.percentiles(works), **self._gap_numbers()}
-        if self.table.after is not None:
-            num_sessions = int((self.table.after < 0).sum())
-            numbers |= log.session_numbers(self.log.sessions(self.table), num_sessions, report.duration_s)
+        num_sessions = len(log.session_rows(self.table))
+        numbers |= log.session_numbers(self.log.sessions(self.table), num_sessions, report.duration_s)
         numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
         report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
         return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
