@@ -28,7 +28,6 @@ PRESSED_PER_S = 0.5
 """So many that who loses memory waits for long, so that the queue weighs in the benefit."""
 LOADS_PER_S = (0.2, 0.3, 0.4)
 TURNS = (1, 3)
-ENGINE = {"max_batched_tokens": 2048}
 
 
 def named(name: str) -> AgentSessions:
@@ -49,7 +48,7 @@ def scenario(sessions: AgentSessions, rate_per_s: float, quick: bool) -> Serving
 
 def stack(seat: Continuum | None) -> Stack:
     """Put a seat onto vLLM's engine; without one, that engine as it is."""
-    batch = VllmV1(**ENGINE)
+    batch = VllmV1(max_batched_tokens=2048)
     return Stack(batch=batch) if seat is None else Stack(batch=batch, order=seat, evict=seat, route=seat)
 
 

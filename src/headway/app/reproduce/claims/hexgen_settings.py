@@ -39,6 +39,7 @@ DUE_S = 200.0
 TOLD = ("mean_jct_s", "p50_jct_s", "p95_jct_s", "sessions_in_time_frac")
 ALPHAS = (0.0, 0.3, 0.6, 1.0)
 IN_TIME_FRAC = 0.95
+FEW = 2
 
 Fleet = tuple[tuple[str, int], ...]
 
@@ -80,8 +81,8 @@ def scenario(trace: str, fleet: Fleet, rate_per_s: float, quick: bool) -> Servin
 
 def stack(who: str, **params: Any) -> Stack:
     """Put a contestant together: who routes, and who says in which order calls start."""
-    seat = HexGenText2Sql(order="arrival" if who == "dispatch" else "urgency", **params)
-    batch = Vllm(max_batched_tokens=32_768)
+    seat = HexGenText2Sql(order="arrival" if who.startswith("dispatch") else "urgency", **params)
+    batch = Vllm(max_batched_tokens=32_768, max_seqs=FEW if who.endswith("-few") else 128)
     if who == "vllm":
         return Stack(batch=batch, route=RoundRobin())
     if who == "fewest":
@@ -159,5 +160,7 @@ CONTESTANTS: Mapping[str, str] = {
     "urgency": "round robin, the most urgent call first",
     "dispatch": "by score, first come first served",
     "hexgen": "by score, the most urgent call first; alpha tuned by replay",
+    "dispatch-few": "as dispatch, where an instance serves two calls at once",
+    "hexgen-few": "as hexgen, where an instance serves two calls at once",
     "fewest": "fewest requests first, first come first served (not in the paper)",
 }
