@@ -43,6 +43,15 @@ class Law(NamedTuple):
         """Return the latency at a share."""
         return self.scale / (share - self.knee) + self.base if share > self.knee else math.inf
 
+    def through(self, share: float, latency: float) -> Law:
+        """Return the law of this base and knee that has a latency at a share above the knee."""
+        at = self.at(share)
+        if latency <= self.base or math.isinf(at):
+            return (
+                self if not 0 < at < math.inf else Law(self.scale * latency / at, self.base * latency / at, self.knee)
+            )
+        return self._replace(scale=(latency - self.base) * (share - self.knee))
+
     def r_squared(self, samples: Sequence[Sample]) -> float:
         """Return how much of the variance of samples it explains; NaN when they do not vary."""
         seen = np.array([latency for _, latency in samples])

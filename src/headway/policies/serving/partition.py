@@ -101,7 +101,7 @@ class Partition:
         ttft, tpot = self._seen_ttft(), self._seen_tpot(bounds())
         self._learn(ttft, tpot, now_s)
         if (ttft > 1) != (tpot > 1):
-            self._turn(more_prefill=ttft > 1)
+            self._turn(more_prefill=ttft > 1, latency=max(ttft, tpot))
         self._clear(now_s)
         return True
 
@@ -124,10 +124,14 @@ class Partition:
             self.tpot_samples.append((1 - self.prefill_part, tpot))
             self.tpot = fit_tpot(self.tpot_samples)
 
-    def _turn(self, *, more_prefill: bool) -> None:
-        """Give one worker more, step by step, until its law says that it is enough."""
+    def _turn(self, *, more_prefill: bool, latency: float) -> None:
+        """Give one worker more, step by step, until its law says that it is enough.
+
+        The law is that of all windows, scaled to what was seen in the last.
+        """
         law = self.ttft if more_prefill else self.tpot
         assert law is not None  # who is too slow was seen
+        law = law.through(self.prefill_part if more_prefill else 1 - self.prefill_part, latency)
         for _ in range(self._knobs.max_steps):
             part = self.prefill_part if more_prefill else 1 - self.prefill_part
             if law.at(part) <= 1:
