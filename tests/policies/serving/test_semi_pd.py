@@ -77,13 +77,25 @@ def test_both_workers_run_at_once_with_their_shares() -> None:
     assert [state.id for state in one.instance.decodes] == ["a", "b", "c"]
 
 
-def test_no_more_requests_run_than_may() -> None:
-    seat = SemiPd(max_seqs=2)
+def test_a_full_batch_of_decodes_lets_the_latest_wait_but_no_prompt() -> None:
+    seat = SemiPd(max_batch=2)
     one = two_lanes(seat)
     one.arrive("a", "b", "c")
     prompt, _ = form(one, seat)
     assert prompt is not None
-    assert [piece.request for piece in prompt.pieces] == ["a", "b"]
+    done(one, prompt)
+    one.arrive("d")
+    for _ in range(3):
+        decode, _ = form(one, seat)
+        assert decode is not None
+        assert [piece.request for piece in decode.pieces] == ["a", "b"]
+        prompt, _ = form(one, seat)
+        if prompt is not None:
+            assert [piece.request for piece in prompt.pieces] == ["d"]
+            done(one, prompt)
+        assert form(one, seat) == (None, [])
+        done(one, decode)
+    assert {state.id: state.output_tokens for state in one.instance.decodes} == {"a": 4, "b": 4, "c": 1, "d": 1}
 
 
 def test_when_memory_is_short_a_decode_gives_way_while_a_prompt_is_computed() -> None:

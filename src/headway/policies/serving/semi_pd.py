@@ -53,8 +53,8 @@ class SemiPd:
         The same on the time per output token.
     chunk_tokens : int
         Prompt tokens of one iteration of the prefill worker, >= 1; 2048.
-    max_seqs : int
-        The most requests that run at once, >= 1; 512, the paper's.
+    max_batch : int
+        The most requests that an iteration of the decode worker gives a token, >= 1; 512, the paper's. Others wait.
     watermark_frac : float
         Share of the memory that an admission leaves free, in [0, 1); 0.01, that of `serving/vllm`.
 
@@ -74,7 +74,8 @@ class SemiPd:
     shares from a worker's next iteration on. Reconstructed: window, step and their number; the fit (least squares, a
     grid of knees, the measured load as the knee while fewer than three shares were seen). Changed: latencies are
     multiples of each request's own bounds; the time per output token of a window is that of its iterations, which
-    every decoding request shares; prompts are cut into chunks, as in the authors' later version; switching costs
+    every decoding request shares, and longer as more wait for a place in it; the law through which shares are turned is
+    scaled to the last window; prompts are cut into chunks, as in the authors' later version; switching costs
     nothing, for what is switched is a number here (their new processes start in the background). Left out: semi-PD
     instances as a buffer between pure prefill and decode instances. On an instance without lanes it runs prompts first
     and then decodes, one step after the other.
@@ -108,7 +109,7 @@ class SemiPd:
         ttft_s: Seconds = 0.0,
         tpot_s: Seconds = 0.0,
         chunk_tokens: int = 2048,
-        max_seqs: int = 512,
+        max_batch: int = 512,
         watermark_frac: float = 0.01,
     ) -> None:
         legal = {
@@ -121,7 +122,7 @@ class SemiPd:
             "ttft_s must be >= 0": ttft_s >= 0,
             "tpot_s must be >= 0": tpot_s >= 0,
             "chunk_tokens must be >= 1": chunk_tokens >= 1,
-            "max_seqs must be >= 1": max_seqs >= 1,
+            "max_batch must be >= 1": max_batch >= 1,
             "watermark_frac must be in [0, 1)": 0 <= watermark_frac < 1,
         }
         self.prefill_share = prefill_share
@@ -133,7 +134,7 @@ class SemiPd:
         self.ttft_s = ttft_s
         self.tpot_s = tpot_s
         self.chunk_tokens = chunk_tokens
-        self.max_seqs = max_seqs
+        self.max_batch = max_batch
         self.watermark_frac = watermark_frac
         for rule, holds in legal.items():
             if not holds:
@@ -163,15 +164,18 @@ class SemiPd:
         """Return the next step of a worker that is idle; of the decode worker if both are."""
         if instance.num_lanes == 1:
             return self._prompts(instance, draft) or repeated(instance, draft, decode_all(instance, draft))
-        if len(instance.decodes) and not instance.decodes_held:
+        is_decoding = _is_decoding(instance)
+        if len(instance.decodes) and not is_decoding:
             return self._decode(instance, draft, now_s)
-        is_prefilling = instance.num_under_way > instance.decodes_held
-        return None if is_prefilling else self._prefill(instance, draft)
+        return None if instance.num_under_way > is_decoding else self._prefill(instance, draft)
 
     def _decode(self, instance: InstanceState, draft: InstanceDraft, now_s: Seconds) -> Step | None:
         step = repeated(instance, draft, decode_all(instance, draft))
         if step is None:
             return None
+        if len(step.pieces) > self.max_batch:
+            longest = sorted([s for s in instance.decodes if s.id not in draft.preempted], key=lambda s: s.turn)
+            step = Step(instance=instance.id, pieces=tuple([state.one for state in longest[: self.max_batch]]))
         if not instance.num_under_way and (instance.prefills or instance.waiting):
             draft.actions.append(Wake(now_s, LANES))
         self._decoding.add(instance.id)
@@ -200,7 +204,7 @@ class SemiPd:
 
     def _admit(self, instance: InstanceState, draft: InstanceDraft, budget: int) -> Iterator[Piece]:
         for state in draft.waiting:
-            if budget <= 0 or draft.num_running >= self.max_seqs:
+            if budget <= 0:
                 return
             left = draft.start(state, state.known_tokens, spare_blocks(draft, instance, self.watermark_frac))
             if left is None:
@@ -232,9 +236,10 @@ class SemiPd:
                 partition.note_first_token(multiple(state.first_token_s - state.request.arrival_s, bound))
         if instance.num_lanes == 1:
             return
-        if instance.id in self._decoding and not instance.decodes_held:
+        if instance.id in self._decoding and not _is_decoding(instance):
             self._decoding.remove(instance.id)
-            partition.note_decode(done.step_s, done.num_runs)
+            crowd = max(1.0, len(instance.decodes) / self.max_batch)  # who waits for a place has no token either
+            partition.note_decode(crowd * done.step_s, done.num_runs)
         else:
             partition.note_prefill(done.step_s)
         partition.look(done.at_s, lambda: [self._bound(s.promise.tpot_s, self.tpot_s) for s in instance.decodes])
@@ -242,6 +247,11 @@ class SemiPd:
     def _bound(self, promised_s: Seconds, otherwise_s: Seconds) -> Seconds:
         """Return a bound, infinite when there is none."""
         return promised_s if promised_s < math.inf else otherwise_s or math.inf
+
+
+def _is_decoding(instance: InstanceState) -> bool:
+    """Whether a step of the decode worker is under way."""
+    return instance.decodes_held or any([state.decoding for state in instance.flying.values()])
 
 
 def _can_open(instance: InstanceState) -> bool:

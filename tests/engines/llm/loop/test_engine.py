@@ -31,8 +31,8 @@ SEATS: dict[str, Batch] = {
     "orca": Orca(max_batch_size=4),
     "vllm": Vllm(max_batched_tokens=24, max_seqs=6),
     "sarathi": SarathiServe(token_budget=9, max_seqs=6),
-    "semi-pd": SemiPd(chunk_tokens=9, max_seqs=6),
-    "semi-pd-static": SemiPd(chunk_tokens=24, max_seqs=6, prefill_share=0.5, decode_share=0.5, window=0),
+    "semi-pd": SemiPd(chunk_tokens=9, max_batch=3),
+    "semi-pd-static": SemiPd(chunk_tokens=24, prefill_share=0.5, decode_share=0.5, window=0),
 }
 PROMPTS = st.one_of(
     st.lists(st.integers(3, 90), min_size=1, max_size=30),
