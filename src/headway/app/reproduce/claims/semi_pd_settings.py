@@ -93,7 +93,7 @@ def rates(bounds: str, engine_s: Seconds, who: Sequence[str], seed: int, quick: 
 
 def laws(seed: int, quick: bool) -> Numbers:
     """Measure latencies at splits of the compute, and how well the two laws fit them."""
-    splits = (0.3, 0.4, 0.5, 0.6, 0.7) if quick else (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+    splits = (0.3, 0.45, 0.6, 0.7, 0.75) if quick else (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
     ttft: list[Sample] = []
     tpot: list[Sample] = []
     for split in splits:
