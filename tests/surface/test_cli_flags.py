@@ -25,7 +25,7 @@ FLAGS = {
     ),
     "run": ("<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"),
     "compare": (
-        "<file> --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume --seeds "
+        "<file> --bound --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume --seeds "
         "--set --trace --workers"
     ),
     "plan": (
@@ -51,7 +51,7 @@ FLAGS = {
     "show": "<id> --config --json",
     "new": "<id> --arxiv --authors --directory --json --seat --title --year",
     "check": "<ids> --json",
-    "reproduce": "<id> --claims --html --json --quick --seeds --workers",
+    "reproduce": "<id> --all --claims --html --json --quick --resume --seeds --workers",
     "doctor": "--json --port",
     "bench serve": (
         "<more_goodput> --api-key --backend --base-url --burstiness --dataset-name --dataset-path "
