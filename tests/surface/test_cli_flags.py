@@ -25,8 +25,8 @@ FLAGS = {
     ),
     "run": ("<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"),
     "compare": (
-        "<file> --bound --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume --seeds "
-        "--set --trace --workers"
+        "<file> --bound --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume "
+        "--seeds --set --trace --workers"
     ),
     "plan": (
         "<file> --html --json --load --policies --policy --ray --ray-address --requests --seeds --set --trace --workers"

@@ -71,6 +71,13 @@ def test_a_recipe_names_parts_and_load_squeezes_them_together() -> None:
     assert np.array_equal(spec.draw(3, 1.0).arrival_s, found.arrival_s)
 
 
+def test_only_the_first_of_all_are_used_when_fewer_are_asked_for() -> None:
+    part = TraceSpec(lengths=Fixed(prompt_tokens=10, output_tokens=2), num_requests=20, rate_per_s=2.0)
+    found = TraceSpec(mix=(part, part), max_requests=30).draw()
+    assert len(found) == 30
+    assert np.array_equal(found.arrival_s, TraceSpec(mix=(part, part)).draw().arrival_s[:30])
+
+
 def test_nothing_else_stands_beside_a_mix() -> None:
     part = TraceSpec(source="azure-code")
     with pytest.raises(ConfigError, match="rate_per_s must stand in a table of mix"):

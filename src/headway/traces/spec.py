@@ -85,7 +85,8 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drop_bad : bool
         Whether rows without sense are left out instead of refused.
     mix : list of tables
-        Traces whose requests arrive side by side, each said like a trace of its own. Beside it stands nothing else.
+        Traces whose requests arrive side by side, each said like a trace of its own. Beside it may stand `max_requests`
+        alone: how many of all are used.
     """
 
     source: str = ""
@@ -153,7 +154,8 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigError(f"trace: {alone[0]} must stand beside a source, got it without. Leave it out.")
 
     def _check_alone(self) -> None:
-        beside = [name for name in self.__struct_fields__ if name != "mix" and getattr(self, name) != _default(name)]
+        own = ("mix", "max_requests")
+        beside = [name for name in self.__struct_fields__ if name not in own and getattr(self, name) != _default(name)]
         if beside:
             raise ConfigError(
                 f"trace: {beside[0]} must stand in a table of mix, got it beside mix. Move it into [[trace.mix]]."
@@ -178,7 +180,9 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         if self.mix:
             parts = [part.draw(seed * len(self.mix) + place) for place, part in enumerate(self.mix)]
-            return reshape.faster(mixed(parts, "a mix"), load)
+            table = mixed(parts, "a mix")
+            table = table if self.max_requests is None else reshape.head(table, self.max_requests)
+            return reshape.faster(table, load)
         times_rng, window_rng, classes_rng = arrival_stream(seed).spawn(3)
         lengths_rng, prefixes_rng = truth_stream(seed).spawn(2)
         if self.source:

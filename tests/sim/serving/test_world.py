@@ -310,7 +310,8 @@ def ends_of(policy: Stack | OneByOne, seed: int, num: int) -> tuple[list[Event],
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1 << 30),
-    id=st.sampled_from([row.id for row in catalogue.rows("serving")]),
+    # Who learns how long steps take learns something else from a mean over repeats.
+    id=st.sampled_from([row.id for row in catalogue.rows("serving") if "learned-pace" not in row.tags]),
     num=st.integers(1, 3),
 )
 def test_what_is_repeated_comes_to_the_same_as_one_step_at_a_time(seed: int, id: str, num: int) -> None:

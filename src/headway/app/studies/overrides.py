@@ -11,7 +11,7 @@ from headway.app.studies.recipe import Recipe, beside, check_keys, scenario_clas
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import settings
 
-OF_ONE_SOURCE = ("format", "columns", "lengths", "num_requests", "prefixes")
+OF_ONE_SOURCE = ("format", "columns", "lengths", "num_requests", "prefixes", "mix")
 """Settings of a trace that belong to the file or the lengths they were written for."""
 
 

@@ -193,6 +193,10 @@ def _resolved(setting: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         inner = found.get(table)
         if isinstance(inner, Mapping) and isinstance(inner.get(key), str):
             found[table] = {**inner, key: beside(inner[key], folder)}
+    trace = found.get("trace")
+    if isinstance(trace, Mapping) and isinstance(trace.get("mix"), list):
+        parts = [_resolved({"trace": part}, folder)["trace"] for part in trace["mix"]]
+        found["trace"] = {**trace, "mix": parts}
     return found
 
 
