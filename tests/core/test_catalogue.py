@@ -58,6 +58,7 @@ SHARED = {
     "partition",
     "pins",
     "pools",
+    "power_news",
     "promises",
     "recompute",
     "room",

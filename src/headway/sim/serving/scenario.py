@@ -31,7 +31,9 @@ from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.log import RequestLog
 from headway.sim.serving.outages import Outage, draw_outages
 from headway.sim.serving.place import Place, links_of, pool_of
+from headway.sim.serving.power_spec import PowerSpec
 from headway.sim.serving.recipe import FleetSpec, KvPoolSpec, ModelSpec, OutageSpec, SloSpec
+from headway.sim.serving.row_power import RowPower
 from headway.sim.serving.sampler import Sampler
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.table_requests import TableRequests
@@ -59,6 +61,8 @@ class ServingScenario:
         How often instances fail; never by default.
     kv_pool : KvPoolSpec or None
         Where instances find keys and values that others have computed; nowhere by default.
+    power : PowerSpec or None
+        How much power all instances share; as much as they want by default.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class ServingScenario:
         slo: tuple[SloSpec, ...] = (),
         outages: OutageSpec | None = None,
         kv_pool: KvPoolSpec | None = None,
+        power: PowerSpec | None = None,
     ) -> None:
         self.trace = trace
         self.model = model or ModelSpec()
@@ -87,6 +92,7 @@ class ServingScenario:
         self.slo = slo
         self.outages = outages
         self.kv_pool = kv_pool
+        self.power = power
         names = [spec.name for spec in slo]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(
@@ -158,6 +164,10 @@ class ServingScenario:
         if not len(table):
             raise ConfigError(f"trace {table.source}: must have at least one request, got none. Widen its span.")
         self._check_promised(table)
+        if self.power is not None and any(place.replica.power is None for place in self.places):
+            raise ConfigError(
+                "power: the power of every instance must be known, got a calibrated one. Leave out [power]."
+            )
         sizes = sorted({spec.block_size for spec in self.fleet})
         if table.prefixes is not None and len(sizes) > 1:
             raise ConfigError(
@@ -197,7 +207,9 @@ class _Playing:
         self._states = states = [place.state() for place in places]
         first = places[0]
         self.gaps = TokenGaps()
-        self.meter = EnergyMeter({p.id: p.replica.power for p in places if p.replica.power is not None})
+        powers = {p.id: p.replica.power for p in places if p.replica.power is not None}
+        self.meter = EnergyMeter(powers)
+        self.row = RowPower(scenario.power, powers, self.meter) if scenario.power is not None else None
         self.log = RequestLog()
         self._requests = TableRequests(table, first.spec.block_size, scenario.model.max_tokens)
         self.world = ServingWorld(
@@ -214,6 +226,7 @@ class _Playing:
             kv_pool=pool_of(first, scenario.kv_pool) if scenario.kv_pool is not None else None,
             speculation=_speculation(scenario.model, seed),
             promises=scenario.classes,
+            power=self.row,
         )
         self.sampler = Sampler({state.id: state for state in states})
 
@@ -226,6 +239,7 @@ class _Playing:
         num_sessions = len(log.session_rows(self.table))
         numbers |= log.session_numbers(self.log.sessions(self.table), num_sessions, report.duration_s)
         numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
+        numbers |= self.row.numbers() if self.row is not None else {}
         report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
         return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
 
@@ -293,6 +307,7 @@ class _Playing:
         usd, tokens = usd_per_h * duration_s / 3600, int(works["output_tokens"].sum())
         has_power = all(place.replica.power is not None for place in places)
         joules = self.meter.joules(on_s) if has_power else np.nan
+        joules -= self.row.saved_joules if self.row is not None else 0.0
         arithmetic, bandwidth = self.meter.used(on_s) if has_power else (np.nan, np.nan)
         return {
             "num_accelerators": sum(place.replica.num_accelerators * on_frac[place.id] for place in places),

@@ -18,6 +18,7 @@ from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv_pool import KvPool
 from headway.policies.serving.lanes import NUM_LANES
 from headway.policies.serving.nouns import Copy, Lend, Pin, RequestArrived, Step, Uncopy, Unpin
+from headway.policies.serving.power_news import FREQUENCY
 from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.afar import Afar
 from headway.sim.serving.agenda import NEWS, WAKE, Agenda
@@ -31,6 +32,7 @@ from headway.sim.serving.loading import Loading
 from headway.sim.serving.machine import Machine, Meter
 from headway.sim.serving.outages import Outage
 from headway.sim.serving.price import LinearPrice, StepPrice
+from headway.sim.serving.row_power import RowPower
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
 
@@ -79,6 +81,9 @@ class ServingWorld:
         The draft model; with one, the world can ``"speculate"`` as well.
     promises : sequence of SloClass
         What the requests of each class are promised.
+    power : RowPower or None
+        How much power there is for all instances; with one, the world can do ``"power"`` as well: it tells of
+        `PowerRead` and takes ``Set("frequency_frac", f, of=instance)``. It is the meter then, and tells its own.
 
     Attributes
     ----------
@@ -103,8 +108,10 @@ class ServingWorld:
         can: frozenset[str] = ABILITIES,
         speculation: Speculation | None = None,
         promises: Sequence[SloClass] = (),
+        power: RowPower | None = None,
     ) -> None:
-        self.view = ServingBoard(instances, can | {"speculate"} if speculation is not None else can, promises)
+        can |= {"speculate"} if speculation is not None else set()
+        self.view = ServingBoard(instances, can | {"power"} if power is not None else can, promises)
         self.num_ended = 0
         self.num_unsent = 0
         self._source: Source = Given(requests) if isinstance(requests, Sequence) else requests
@@ -116,6 +123,9 @@ class ServingWorld:
         self._truth: dict[Id, TrueRequest] = {}
         price = price or LinearPrice()
         prices = price if isinstance(price, Mapping) else {i.id: price for i in [*instances, *spares]}
+        self._power = power
+        if power is not None:
+            prices, meter = power.clocked(prices), power
         afar = Afar(self.view, self._links, prices, self._replan)
         self._moving = Moving(self.view, self._links, self._agenda, self._run_s, self._settle)
 
@@ -135,6 +145,8 @@ class ServingWorld:
         self.kv_pool = kv_pool
         for instance in [*instances, *spares]:
             instance.kv.beyond = kv_pool
+        if power is not None:
+            power.begin(self.view, self._agenda, self._replan)
         self._events = self._play()
 
     @property
@@ -284,6 +296,8 @@ class ServingWorld:
                 machine.plan_anew()
 
     def _set(self, action: Set) -> str | None:
+        if action.knob == FREQUENCY and self._power is not None:
+            return self._power.set(action)
         if action.knob != NUM_LANES and "scale" in self.view.can:
             return self.fleet.set(action)
         why = self.view.apply(action)
