@@ -11,6 +11,7 @@ from headway.core.errors import ConfigError
 from headway.core.events import Event
 from headway.core.session import Session
 from headway.core.trace import MemoryTrace
+from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.composed import Composed
 from headway.policies.serving.continuum import Continuum
 from headway.policies.serving.draft import InstanceDraft
@@ -147,6 +148,17 @@ def test_a_session_stays_where_it_began_and_moves_when_that_is_gone() -> None:
     trace, _ = play(Continuum(), requests, num_blocks=64, instances=2)
     moves = {action.what: action.to for action in trace.actions if type(action).__name__ == "Move"}
     assert moves["a2"] == moves["a1"] != moves["b1"]
+
+
+def test_a_session_that_has_outgrown_its_instance_goes_to_another() -> None:
+    seat = Continuum()
+    seat.reset(np.random.default_rng(0))
+    view = ServingBoard([InstanceState(name, BlockPool(num), num_layers=2) for name, num in (("s", 8), ("l", 64))])
+    small = view.add(Request(id="a1", arrival_s=0.0, prompt_tokens=50, max_tokens=8, session="a"))
+    seat.begin("a", 0.0)
+    assert seat.pick(small, view) == "s"
+    grown = view.add(Request(id="a2", arrival_s=1.0, prompt_tokens=150, max_tokens=8, session="a"))
+    assert seat.pick(grown, view) == "l"
 
 
 class Refuses:

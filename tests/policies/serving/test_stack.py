@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -196,6 +196,26 @@ def test_every_batch_seat_starts_requests_in_the_order_of_the_order_seat(name: s
         arrive(stack, view, id_, prompt=20)
     actions = list(stack.decide(Woke(at_s=0.0), view))
     assert [action.id for action in actions if isinstance(action, Start)] == ["c", "b", "a"]
+
+
+class Once(Backwards):
+    """An order seat whose answer can be gone through once, and may be empty."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def queue(self, instance: InstanceState, now_s: float) -> Iterator[RequestState]:
+        yield from list(instance.waiting.values())[: self.most]
+
+
+@pytest.mark.parametrize("most", [0, 9])
+@pytest.mark.parametrize("name", [row.id for row in catalogue.rows("serving") if "batch" in row.seat.split("+")])
+def test_a_batch_seat_may_look_at_the_queue_more_than_once_and_find_nobody(name: str, most: int) -> None:
+    stack, view = Stack(batch=catalogue.build(name).batch, order=Once(most)), board(gpu=64)
+    stack.reset(np.random.default_rng(0))
+    arrive(stack, view, "a", prompt=20)
+    actions = list(stack.decide(Woke(at_s=0.0), view))
+    assert any(isinstance(action, Start) for action in actions) == (most > 0)
 
 
 def test_the_evict_seat_says_who_gives_way() -> None:

@@ -15,6 +15,7 @@ from headway.core.nouns import Id, Seconds
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.nouns import Pin, RequestArrived, RequestFinished, RequestMoved, Unpin
 from headway.policies.serving.pace import Pace, Shape, pairs
+from headway.policies.serving.pools import takers
 from headway.policies.serving.seats import Neighbours, ServingView
 from headway.policies.serving.stack import LeastLoaded
 from headway.policies.serving.state import InstanceState, RequestState
@@ -208,12 +209,12 @@ class Continuum:
         program.open.add(event.work.id)
         self._requests[event.work.id] = event
 
-    def _ended(self, arrived: RequestArrived, event: RequestFinished | Failed, view: ServingView) -> list[Action]:
+    def _ended(self, arrived: RequestArrived, event: RequestFinished | Failed, view: ServingView) -> Sequence[Action]:
         session = arrived.work.session
         program = self._programs[session]
         program.open.discard(event.id)
         place = view.instances.get(program.instance)
-        is_pinned = place is not None and session in place.kv.pins
+        pinned = [Unpin(owner=session, instance=i.id) for i in view.instances.values() if session in i.kv.pins]
         goes_on = isinstance(event, RequestFinished) and bool(event.tool)
         if isinstance(event, RequestFinished):
             program.turns += 1
@@ -228,11 +229,12 @@ class Continuum:
             ttl_s = self.ttl_s(place, event.tool, context)
             if ttl_s > 0 and place.kv.match(arrived.work.hashes[:1]):
                 program.until_s = event.at_s + ttl_s
-                return [Pin(id=event.id, owner=session), Wake(program.until_s, EXPIRY)]
+                elsewhere = [unpin for unpin in pinned if unpin.instance != program.instance]
+                return [*elsewhere, Pin(id=event.id, owner=session), Wake(program.until_s, EXPIRY)]
         elif isinstance(event, RequestFinished) and not event.tool:
             self._progress.learn(program.turns)
             del self._programs[session]
-        return [Unpin(owner=session, instance=program.instance)] if is_pinned else []
+        return pinned
 
     def ttl_s(self, instance: InstanceState, tool: str, context_tokens: int) -> Seconds:
         """Return for how long the memory of a context is kept while a tool works, in seconds."""
@@ -273,12 +275,12 @@ class Continuum:
     # Seats -----------------------------------------------------------------------------------------------------------
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
-        """Return where the session is; for a new one, the least loaded instance."""
+        """Return where the session is, as long as it can stay there; for a new one, the least loaded instance."""
         program = self._programs.get(state.request.session)
         if program is None:
             return self._spread.pick(state, view)
-        if program.instance not in view.instances:
-            program.instance = self._spread.pick(state, view)
+        if all(instance.id != program.instance for instance in takers(state, view.instances.values())):
+            program.instance = self._spread.pick(state, view)  # it is gone, or about to go, or too small by now
         return program.instance
 
     def queue(self, instance: InstanceState, now_s: Seconds) -> Iterable[RequestState]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 from headway.core.actions import Action, Preempt, Start
@@ -59,6 +59,8 @@ class InstanceDraft:
     @property
     def waiting(self) -> Iterable[RequestState]:
         """Those who wait to be started here, who is first in turn first."""
+        if isinstance(self.queue, Iterator):
+            self.queue = list(self.queue)  # a batch seat may go through it more than once
         waiting = self.instance.waiting.values() if self.queue is None else self.queue
         adapters = self.instance.adapters
         if adapters is None or not adapters.loading:

@@ -15,6 +15,7 @@ from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.feasible import Job, most_in_time
 from headway.policies.serving.nouns import Piece, RequestFinished, Step
 from headway.policies.serving.pace import Pace
+from headway.policies.serving.pools import takers
 from headway.policies.serving.recompute import decode_all, repeated, spare_blocks
 from headway.policies.serving.room import next_due_s, pairs_s, room_tokens, step_s
 from headway.policies.serving.seats import Neighbours, ServingView
@@ -118,9 +119,8 @@ class Headway:
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the least work for a prompt of those where it is in time, else the earliest."""
-        able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
         best, best_rank = "", (True, math.inf, math.inf)
-        for instance in able or view.instances.values():
+        for instance in takers(state, view.instances.values()):
             rate, own = self._tokens_per_s(instance), _uncached_tokens(instance, state)
             end_s = view.now_s + (self._backlog_tokens(instance) + own) / rate
             is_late = end_s > state.request.arrival_s + state.promise.ttft_s
@@ -140,8 +140,8 @@ class Headway:
         """Return all decodes, then chunks of prompts as far as there is room, who can be in time first."""
         decodes = decode_all(instance, draft)
         chunks: list[Piece] = []
-        if instance.prefills or instance.waiting:
-            in_turn = self._in_turn(instance, draft, now_s)
+        in_turn = self._in_turn(instance, draft, now_s) if instance.prefills or instance.waiting else []
+        if in_turn:  # an order seat may leave out everybody who waits
             room = self._room_tokens(instance, now_s, in_turn[0])
             for state in in_turn:
                 room -= self._compute(chunks, state, draft, room)

@@ -15,6 +15,7 @@ from headway.core.events import Event, Failed, Woke
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.hexgen_replay import GRID, Past, Place, Replay, best_place
 from headway.policies.serving.nouns import RequestArrived, RequestFinished
+from headway.policies.serving.pools import takers
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.stage_times import Course, Query, StageTimes
 from headway.policies.serving.state import InstanceState, RequestState
@@ -155,7 +156,7 @@ class HexGenText2Sql:
             query = self._begin(name, event.at_s)
         query.call(request.id, request.stage, event.at_s)
         self._query_of[request.id] = name
-        pools = {instance.pool for instance in view.instances.values()}
+        pools = {instance.pool for instance in view.instances.values()} or set(view.pools)  # they may all be down
         own_s = self.times.average(request.stage, pools)
         left_s = sum(num * self.times.average(stage, pools) for stage, num in self.course.left(query.stages).items())
         if len(query.rounds) == 1:
@@ -222,9 +223,8 @@ class HexGenText2Sql:
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the instance with the largest score of those that could hold the call."""
         self._leave(state.id)
-        able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
         stage = state.request.stage
-        call_s = {i.id: self.times.of(stage, i.pool) for i in able or view.instances.values()}
+        call_s = {i.id: self.times.of(stage, i.pool) for i in takers(state, view.instances.values())}
         for name in call_s:
             self._given_s.setdefault(name, 0.0)
         name = self._by_lifetime(call_s) if self.dispatch == "lifetime" else self._by_queue(call_s, view)

@@ -15,6 +15,7 @@ from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.lengths import MostTokens
 from headway.policies.serving.nouns import RequestFinished, Step
 from headway.policies.serving.pace import Pace, shape_of
+from headway.policies.serving.pools import takers
 from headway.policies.serving.seats import Neighbours, Predict, ServingView
 from headway.policies.serving.slos_batch import Forming, plain
 from headway.policies.serving.slos_planner import Planner
@@ -164,7 +165,7 @@ class SlosServe:
         return self._place(state, view) or self._least.pick(state, view)
 
     def _place(self, state: RequestState, view: ServingView) -> Id | None:
-        able = [i for i in view.instances.values() if i.kv.num_blocks * i.kv.block_size >= state.reach_tokens]
+        able = takers(state, view.instances.values())
         able.sort(key=lambda instance: instance.num_requests)
         for instance in able[: 1 + self.max_hops]:
             if self.planner.would_take(instance, state, view.now_s):

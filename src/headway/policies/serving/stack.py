@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from headway.core.actions import Action, Move, Reject, Wake
+from headway.core.actions import Action, Move, Reject, Set, Wake
 from headway.core.events import Changed, Event, Refused, Woke
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.draft import InstanceDraft, ServingDraft
@@ -146,10 +146,12 @@ class Stack:
         actions = [action for seat in self._steering for action in seat.steer(event, view)]
         if all(isinstance(action, Wake) for action in actions):
             return [*actions, *self._answer(event, view)]
-        if isinstance(event, RequestArrived | Changed):
-            actions += self._answer(event, view)
-        # Steps are formed once what was steered is visible.
-        return [action for action in actions if not isinstance(action, Step)] + [Wake(view.now_s, "form")]
+        # Steps are formed once what was steered is visible, and requests routed once it is clear where they can go.
+        scales = any(isinstance(action, Set) for action in actions)
+        if isinstance(event, Refused) or (isinstance(event, RequestArrived) and not scales):
+            return [*actions, *self._answer(event, view), Wake(view.now_s, "form")]
+        is_to_route = isinstance(event, RequestArrived | Changed) or (isinstance(event, Woke) and event.tag == RETRY)
+        return [*actions, Wake(view.now_s, RETRY if is_to_route else "form")]
 
     def _answer(self, event: Event, view: ServingView) -> Iterable[Action]:
         if isinstance(event, StepDone):
@@ -227,4 +229,7 @@ class Stack:
 
 
 def _takes_some(view: ServingView) -> bool:
-    return any(not instance.draining for instance in view.instances.values())
+    for instance in view.instances.values():  # noqa: SIM110 (the quicker way, and it is asked at every arrival)
+        if not instance.draining:
+            return True
+    return False
