@@ -65,10 +65,16 @@ class ServingBoard:
         self.books = Copies(self._up, self._requests)
         self.copies: Mapping[Id, KvCopy] = self.books.all
         self.lending = Lending(self._up, self._requests)
+        self._parcels, self._loans = self.lending.parcels, self.lending.loans
 
     def draft(self) -> ServingDraft:
         """Open a tentative overlay for one decision."""
         return ServingDraft(self)
+
+    @property
+    def lends(self) -> bool:
+        """Whether anything is lent, or on its way; asked at every step."""
+        return bool(self._parcels) or bool(self._loans)
 
     # What executors call when something happened -----------------------------------------------------------------
 
@@ -453,7 +459,7 @@ class ServingBoard:
         if self.copies:
             self.books.drop(state.id)
         instance = instance or self._up.get(state.instance)
-        if self.lending:
+        if self.lends:
             self.lending.drop(state, instance)
         if instance is not None:
             instance.waiting.pop(state.id, None)

@@ -21,7 +21,8 @@ def take_memory(instance: InstanceState, state: RequestState, tokens: int) -> bo
     state.blocks = found + kv.allocate(count)
     state.block_size = kv.block_size
     state.remembered = len(found)
-    num_found = (len(found) + _fetch(kv, hashes[len(found) : len(found) + count])) * kv.block_size
+    num_fetched = _fetch(kv, hashes[len(found) : len(found) + count]) if kv.beyond is not None else 0
+    num_found = (len(found) + num_fetched) * kv.block_size
     state.compute(max(num_found, state.swapped_tokens))
     state.swapped_tokens = 0
     kv.num_queried_tokens += state.known_tokens

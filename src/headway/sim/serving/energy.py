@@ -45,8 +45,13 @@ class EnergyMeter:
     def spent(self, instance: Id, shape: BatchShape, took_s: Seconds) -> None:
         """Note that an instance took this long for steps of about this shape."""
         chunks = shape.chunks
-        tokens = shape.drafted_tokens + (sum([chunk.tokens for chunk in chunks]) if chunks else 0)
-        layers = round(1000 * max([chunk.layers_frac for chunk in chunks])) if chunks else 1000
+        tokens, pairs, layers_frac = shape.drafted_tokens, 0, 0.0 if chunks else 1.0
+        for chunk in chunks:
+            tokens += chunk.tokens
+            pairs += chunk.tokens * chunk.context_tokens
+            if chunk.layers_frac > layers_frac:
+                layers_frac = chunk.layers_frac
+        layers = 1000 if layers_frac == 1 else round(1000 * layers_frac)
         key = (instance, shape.num_decodes, -(-tokens // TOKENS_PER_BIN), layers)
         found = self._spent.get(key)
         if found is None:
@@ -55,7 +60,7 @@ class EnergyMeter:
         found[1] += took_s * shape.context_tokens
         if tokens:
             found[2] += took_s * tokens
-            found[3] += took_s * sum([chunk.tokens * chunk.context_tokens for chunk in chunks])
+            found[3] += took_s * pairs
 
     def joules(self, on_s: Mapping[Id, Seconds]) -> float:
         """Return the energy of all instances, each of which was in use for so long; idle time is included."""

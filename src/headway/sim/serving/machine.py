@@ -198,7 +198,7 @@ class Machine:
             most = min(run.most_runs - run.num_runs, SEGMENT, self._ends.num_runs())
             most = affordable_runs(instance, most) if most > 1 else 1
             run.shape = BatchShape(len(instance.decodes), instance.decodes.context_tokens)
-            if self._afar is not None and self._board.lending:
+            if self._afar is not None and self._board.lends:
                 run.lay_out(self._afar.ends_of_decodes(instance, most, start_s))
             else:
                 run.lay_out(ends_of_decodes(self._price, instance, most, start_s))
@@ -223,7 +223,7 @@ class Machine:
 
     def _step_s(self, run: Run, shape: BatchShape) -> Seconds:
         price_s = self._price.step_s(shape)
-        if self._afar is not None and self._board.lending:
+        if self._afar is not None and self._board.lends:
             price_s = self._afar.step_s(self.instance, run, price_s)
         if self._speculation is not None and run.step.speculate:
             price_s += self._speculation.draft_s * max(run.step.speculate.values())

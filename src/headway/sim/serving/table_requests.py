@@ -35,6 +35,7 @@ class TableRequests:
 
     def __init__(self, table: RequestTable, block_size: int = 16, max_tokens: int = 0) -> None:
         self._table = table
+        self._is_plain = not (table.labels or table.optional() or table.prefixes is not None)
         self._block_size = block_size
         self._max_tokens = max_tokens or int(table.output_tokens.max(initial=1))
         self._followers = _followers(table)
@@ -87,7 +88,7 @@ class TableRequests:
 
     def _make(self, row: int, at_s: Seconds, prompt: int, output: int) -> TrueRequest:
         table = self._table
-        if not (table.labels or table.optional() or table.prefixes is not None):
+        if self._is_plain:
             request = Request(id=str(row), arrival_s=at_s, prompt_tokens=prompt, max_tokens=self._max_tokens)
             return TrueRequest(request=request, output_tokens=output)
         request = Request(

@@ -136,6 +136,7 @@ class ServingWorld:
         self._machines = {i.id: machine(Machine, i) for i in [*instances, *spares]}
         self._all_machines = list(self._machines.values())
         self._at_once = True  # whether what happens now comes before the ends of steps at this instant
+        self._transfers = False  # whether there has ever been a copy or a loan
         self._wakes: set[tuple[Seconds, str]] = set()
         self._num_idle_wakes = 0
         self._idle_s: Seconds = -1.0  # when so many had come in a row for the last time
@@ -344,6 +345,7 @@ class ServingWorld:
         why = self.view.apply(action)
         if why is None and isinstance(action, Copy):
             self._machines[action.to].plan_anew()
+            self._transfers = True
             self._copying.begin(action.what)
         self._tidy_up()
         return why
@@ -352,6 +354,7 @@ class ServingWorld:
         why = self.view.apply(action)
         if why is None:
             self._machines[action.to].plan_anew()
+            self._transfers = True
             self._moving.begin(action.what)
             self._cut(self.view.requests[action.what].instance)
         return why
@@ -367,8 +370,9 @@ class ServingWorld:
         return self._machines[instance].run_s
 
     def _tidy_up(self) -> None:
-        self._copying.tidy_up()
-        self._moving.tidy_up()
+        if self._transfers:
+            self._copying.tidy_up()
+            self._moving.tidy_up()
 
     def _cut(self, instance: Id) -> None:
         """Let what an instance repeats end with the repeat under way."""
@@ -385,7 +389,8 @@ class ServingWorld:
             if self.kv_pool is not None:
                 num = self.kv_pool.num_fetched_blocks - fetched
                 machine.owe(self._links.pool_s(num * machine.instance.kv.block_size))
-            machine.owe(self._loading.owed_s(machine.instance))
+            if machine.instance.adapters is not None:
+                machine.owe(self._loading.owed_s(machine.instance))
             machine.plan_anew()
             for name in action.on if isinstance(action, Start) and len(action.on) > 1 else ():
                 self._machines[name].plan_anew()

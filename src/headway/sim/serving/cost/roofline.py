@@ -90,13 +90,15 @@ class _AtShare:
         """Return the time of a step with chunks of prompts, or with drafted tokens."""
         new, passes, attention_s, most_frac, whole = 0, 0.0, 0.0, 0.0, True
         for chunk in chunks:
-            tokens, context = chunk.tokens, chunk.context_tokens
+            tokens, context, frac = chunk.tokens, chunk.context_tokens, chunk.layers_frac
             part_s = tokens * ((context + 0.5 * tokens) * self._pair_s + self._token_s) + context * self._context_s
-            attention_s += part_s * chunk.layers_frac
+            attention_s += part_s * frac
             new += tokens
-            passes += tokens * chunk.layers_frac
-            most_frac = max(most_frac, chunk.layers_frac)
-            whole = whole and chunk.layers_frac == 1
+            passes += tokens * frac
+            if frac > most_frac:
+                most_frac = frac
+            if frac != 1:
+                whole = False
         total_s = attention_s + self._once_s * most_frac + self._engine.token_s * passes
         total_s += self._head_s(num_decodes + len(chunks) + drafted)
         total_s -= self._engine.sequence_s * drafted  # drafted tokens are no requests of their own
