@@ -209,12 +209,12 @@ class Continuum:
         program.open.add(event.work.id)
         self._requests[event.work.id] = event
 
-    def _ended(self, arrived: RequestArrived, event: RequestFinished | Failed, view: ServingView) -> Sequence[Action]:
+    def _ended(self, arrived: RequestArrived, event: RequestFinished | Failed, view: ServingView) -> list[Action]:
         session = arrived.work.session
         program = self._programs[session]
         program.open.discard(event.id)
         place = view.instances.get(program.instance)
-        pinned = [Unpin(owner=session, instance=i.id) for i in view.instances.values() if session in i.kv.pins]
+        pinned = {i.id: Unpin(owner=session, instance=i.id) for i in view.instances.values() if session in i.kv.pins}
         goes_on = isinstance(event, RequestFinished) and bool(event.tool)
         if isinstance(event, RequestFinished):
             program.turns += 1
@@ -229,12 +229,12 @@ class Continuum:
             ttl_s = self.ttl_s(place, event.tool, context)
             if ttl_s > 0 and place.kv.match(arrived.work.hashes[:1]):
                 program.until_s = event.at_s + ttl_s
-                elsewhere = [unpin for unpin in pinned if unpin.instance != program.instance]
+                elsewhere = [unpin for name, unpin in pinned.items() if name != program.instance]
                 return [*elsewhere, Pin(id=event.id, owner=session), Wake(program.until_s, EXPIRY)]
         elif isinstance(event, RequestFinished) and not event.tool:
             self._progress.learn(program.turns)
             del self._programs[session]
-        return pinned
+        return [*pinned.values()]
 
     def ttl_s(self, instance: InstanceState, tool: str, context_tokens: int) -> Seconds:
         """Return for how long the memory of a context is kept while a tool works, in seconds."""

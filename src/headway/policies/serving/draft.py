@@ -59,10 +59,11 @@ class InstanceDraft:
     @property
     def waiting(self) -> Iterable[RequestState]:
         """Those who wait to be started here, who is first in turn first."""
-        if isinstance(self.queue, Iterator):
-            self.queue = list(self.queue)  # a batch seat may go through it more than once
-        waiting = self.instance.waiting.values() if self.queue is None else self.queue
-        adapters = self.instance.adapters
+        waiting, adapters = self.queue, self.instance.adapters
+        if waiting is None:
+            waiting = self.instance.waiting.values()
+        elif isinstance(waiting, Iterator):
+            waiting = self.queue = list(waiting)  # a batch seat may go through it more than once
         if adapters is None or not adapters.loading:
             return waiting
         return [state for state in waiting if state.request.adapter not in adapters.loading]

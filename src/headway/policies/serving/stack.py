@@ -142,7 +142,8 @@ class Stack:
         if self._pace is not None:
             self._learn(self._pace, event)
         if not self._steering:
-            return self._answer(event, view)
+            # Most events by far are ends of steps.
+            return self._steps(view, (event.instance,)) if isinstance(event, StepDone) else self._answer(event, view)
         actions = [action for seat in self._steering for action in seat.steer(event, view)]
         if all(isinstance(action, Wake) for action in actions):
             return [*actions, *self._answer(event, view)]
@@ -208,7 +209,10 @@ class Stack:
                 continue
             draft = draft or view.draft()
             part = draft.on(id_)
-            step = self._form(instance, part, view.now_s)
+            if self.order is None and self.evict is None and self._pace is None:
+                step = self.batch.form(instance, part, view.now_s)
+            else:
+                step = self._form(instance, part, view.now_s)
             actions += part.actions
             if step is not None:
                 actions.append(step)
