@@ -96,16 +96,21 @@ class Size:
         Agreement ends beyond this factor, >= 1; 2. A ratio must also be on the claimed side of 1.
     slack : float or None
         Agreement ends beyond this distance instead, >= 0.
+    at_least : bool
+        Whether the claim is that it is no smaller, however large.
     """
 
     quantity: Quantity
     claimed: float
     factor: float = ROUGHLY
     slack: float | None = None
+    at_least: bool = False
 
     @property
     def least(self) -> float:
         """The smallest that agrees."""
+        if self.at_least:
+            return self.claimed
         if self.slack is not None:
             return self.claimed - self.slack
         return max(self.claimed / self.factor, 1.0 if isinstance(self.quantity, Ratio) and self.claimed > 1 else 0.0)
@@ -113,6 +118,8 @@ class Size:
     @property
     def most(self) -> float:
         """The largest that agrees."""
+        if self.at_least:
+            return math.inf
         if self.slack is not None:
             return self.claimed + self.slack
         is_less = isinstance(self.quantity, Ratio) and self.claimed < 1
