@@ -34,9 +34,9 @@ CLAIMS = (
             Size(ratio("load_at_90", "headway", "slos-serve"), 1.2, at_least=True),
         ],
         notes=[
-            "load_at_90 is the largest load with 90% kept, to 10%; kept_beyond_frac the share kept at 1.3 times the load "
-            "of Sarathi-Serve. `python benchmarks/mixed_slo.py` asks all mechanisms, on one accelerator and on four, on "
-            "these parts of the traces and on others, also on the recorded ones.",
+            "load_at_90 is the largest load with 90% kept, to 10%; kept_beyond_frac the share kept at 1.3 times the "
+            "load of Sarathi-Serve. `python benchmarks/mixed_slo.py` asks all mechanisms, on one accelerator and on "
+            "four, on these parts of the traces and on others, also on the recorded ones.",
             "What is not kept when there is too much to do are the longest prompts: most promises are kept, not the "
             "same share of every class.",
         ],
