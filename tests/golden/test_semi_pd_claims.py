@@ -47,3 +47,11 @@ def test_the_controller_carries_more_than_competing_workers_and_than_prompts_fir
     rate = {who: sum(settings.rate_per_s(who, "tight", seed, False) for seed in range(3)) for who in names}
     assert 1.0 < rate["semi-pd"] / rate["semi-pd-100-100"] < 1.11 * 2
     assert rate["semi-pd"] > rate["vllm"]
+
+
+@pytest.mark.slow
+def test_with_little_memory_one_memory_for_both_phases_carries_more_than_two() -> None:
+    found = settings.rates("tight", settings.FEW_BLOCKS, ("semi-pd", "apart"), 0, True)
+    gain = found["semi-pd"]["rate_per_s"] / found["apart"]["rate_per_s"]
+    assert 1.62 / 2 < gain < 1.62 * 2
+    assert gain > 1.1

@@ -80,6 +80,10 @@ class SemiPd:
     instances as a buffer between pure prefill and decode instances. On an instance without lanes it runs prompts first
     and then decodes, one step after the other.
 
+    Not reproduced: in virtual time it carries more than prompts first and than its own workers without the controller,
+    as much as chunks of prompts, and no more than prompts and decodes apart unless memory is short;
+    `headway reproduce serving/semi-pd` shows it.
+
     Cost: O(prompts under way + admitted) per iteration of prefill, O(1) per iteration of decode, O(running) per window.
 
     Examples

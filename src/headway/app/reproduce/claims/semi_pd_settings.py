@@ -21,7 +21,7 @@ from headway.policies.serving.stack import Stack
 from headway.policies.serving.vllm import Vllm
 from headway.sim.serving.recipe import FleetSpec, ModelSpec, SloSpec
 from headway.sim.serving.scenario import ServingScenario
-from headway.traces.generate.lengths import AnyLengths, LogNormal
+from headway.traces.generate.lengths import LogNormal
 from headway.traces.spec import TraceSpec
 
 SHAREGPT = LogNormal(prompt_median=140, prompt_sigma=1.08, output_median=150, output_sigma=0.9, max_tokens=2048)
@@ -32,6 +32,8 @@ LONGEST_STEP = 8192
 ATTAIN_FRAC = 0.9
 FIRST_PER_S = 20.0
 NUM_REQUESTS = 2000
+FEW_BLOCKS = 3000
+"""A memory of 48,000 tokens instead of the 430,000 or so that there is room for."""
 
 CONTESTANTS: dict[str, Callable[[], Stack]] = {
     "semi-pd": lambda: Stack(batch=SemiPd(chunk_tokens=LONGEST_STEP)),
@@ -47,15 +49,17 @@ def scenario(
     who: str,
     bounds: tuple[Seconds, Seconds],
     num_requests: int,
-    engine_s: Seconds = ENGINE_S,
-    lengths: AnyLengths = SHAREGPT,
+    kv_blocks: int | None = None,
 ) -> ServingScenario:
     """Return the world of a contestant: one accelerator, or two."""
     pools = (PREFILL, DECODE) if who == "apart" else ("main",)
     return ServingScenario(
-        trace=TraceSpec(lengths=lengths, num_requests=num_requests, rate_per_s=1.0),
+        trace=TraceSpec(lengths=SHAREGPT, num_requests=num_requests, rate_per_s=1.0),
         model=ModelSpec(name="llama-3-8b"),
-        fleet=tuple(FleetSpec(pool=pool, accelerator="a100-80gb-sxm", extra_step_s=engine_s) for pool in pools),
+        fleet=tuple(
+            FleetSpec(pool=pool, accelerator="a100-80gb-sxm", extra_step_s=ENGINE_S, kv_blocks=kv_blocks)
+            for pool in pools
+        ),
         slo=(SloSpec(ttft_s=bounds[0], tpot_s=bounds[1], quantile=ATTAIN_FRAC),),
     )
 
@@ -66,7 +70,7 @@ def play(who: str, load: float, seed: int, **kwargs: object) -> Mapping[str, flo
 
 
 @functools.cache
-def rate_per_s(who: str, bounds: str, seed: int, quick: bool, engine_s: Seconds = ENGINE_S) -> float:
+def rate_per_s(who: str, bounds: str, seed: int, quick: bool, kv_blocks: int | None = None) -> float:
     """Return the largest rate of arrivals per accelerator at which 90% of the requests are within both bounds.
 
     The search goes up or down by a tenth from where most of them end, because runs beyond what is carried take long.
@@ -75,7 +79,7 @@ def rate_per_s(who: str, bounds: str, seed: int, quick: bool, engine_s: Seconds 
 
     def passes(rate_per_s: float) -> bool:
         load = rate_per_s * num_accelerators
-        numbers = play(who, load, seed, bounds=BOUNDS[bounds], num_requests=num_requests, engine_s=engine_s)
+        numbers = play(who, load, seed, bounds=BOUNDS[bounds], num_requests=num_requests, kv_blocks=kv_blocks)
         return numbers["goodput_frac"] >= ATTAIN_FRAC
 
     rate, factor = FIRST_PER_S, 1.1 if passes(FIRST_PER_S) else 1 / 1.1
@@ -86,9 +90,9 @@ def rate_per_s(who: str, bounds: str, seed: int, quick: bool, engine_s: Seconds 
     return middle if not quick and passes(middle) else low
 
 
-def rates(bounds: str, engine_s: Seconds, who: Sequence[str], seed: int, quick: bool) -> Numbers:
+def rates(bounds: str, kv_blocks: int | None, who: Sequence[str], seed: int, quick: bool) -> Numbers:
     """Measure what each contestant carries."""
-    return {name: {"rate_per_s": rate_per_s(name, bounds, seed, quick, engine_s)} for name in who}
+    return {name: {"rate_per_s": rate_per_s(name, bounds, seed, quick, kv_blocks)} for name in who}
 
 
 def laws(seed: int, quick: bool) -> Numbers:

@@ -27,7 +27,7 @@ PROMPTS = LogNormal(prompt_median=1500, prompt_sigma=0.3, output_median=60, outp
 OUTPUTS = LogNormal(prompt_median=100, prompt_sigma=0.3, output_median=400, output_sigma=0.3)
 PHASES = ((PROMPTS, 4.5), (OUTPUTS, 14.0))
 """Lengths and requests per second, one after the other."""
-PHASE_S: Seconds = 120.0
+PHASE_S: Seconds = 100.0
 TTFT_S: Seconds = 0.6
 TPOT_S: Seconds = 0.035
 SEATS: dict[str, dict[str, Any]] = {
@@ -80,7 +80,7 @@ def requests(seed: int, phase_s: Seconds) -> list[list[TrueRequest]]:
 
 def shift(seed: int, quick: bool) -> Numbers:
     """Measure the share of requests within both bounds, before and after the shift, and the smaller of the two."""
-    return {who: _played(seed, 90.0 if quick else PHASE_S, who) for who in SEATS}
+    return {who: _played(seed, 80.0 if quick else PHASE_S, who) for who in SEATS}
 
 
 def _played(seed: int, phase_s: Seconds, who: str) -> dict[str, float]:
