@@ -161,7 +161,8 @@ class ServingBoard:
     def finish(self, request: Id, reason: str, now_s: Seconds, tool: str = "") -> RequestFinished:
         """Forget a request, give back its memory, and say what its sender felt, and which tool it calls."""
         state = self._requests.pop(request)
-        self._ended.note(state)
+        if state.remembered:
+            self._ended.note(state)
         self._leave(state)
         arrival_s, tokens, last_s = state.request.arrival_s, state.output_tokens, state.last_token_s
         first_s = now_s if state.first_token_s is None else state.first_token_s

@@ -132,7 +132,8 @@ class InstanceDraft:
             found = self._find(state)
             self._kept.update(found[: self._num_held(found)])
         self.num_running += 1
-        self._adapters.add(state.request.adapter)
+        if self.instance.adapters is not None:
+            self._adapters.add(state.request.adapter)
         self.started[state.id] = state.known_tokens - cached
         self.actions.append(Start(state.id, {self.instance.id: {"kv_tokens": kv_tokens}}))
         return state.known_tokens - cached

@@ -20,11 +20,10 @@ class Ended:
         self._known: OrderedDict[Id, tuple[Id, Sequence[int]]] = OrderedDict()
 
     def note(self, state: RequestState) -> None:
-        """Remember a request that is about to leave."""
-        if state.remembered:
-            self._known[state.id] = state.instance, state.hashes[: state.remembered]
-            if len(self._known) > NUM_ENDED:
-                self._known.popitem(last=False)
+        """Remember a request that is about to leave, some blocks of which can be found."""
+        self._known[state.id] = state.instance, state.hashes[: state.remembered]
+        if len(self._known) > NUM_ENDED:
+            self._known.popitem(last=False)
 
     def of(self, request: Id) -> tuple[Id, Sequence[int]]:
         """Return the instance of a request and its hashes; nowhere when it is not remembered."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from headway.core.actions import Action
 from headway.core.errors import ConfigError
-from headway.core.events import Changed, Event, Failed, Finished
+from headway.core.events import Changed, Event, Failed, Finished, Refused
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.lengths import MostTokens
@@ -146,6 +146,8 @@ class Splitwise:
 
     def steer(self, event: Event, view: ServingView) -> Iterable[Action]:
         """Send requests to the machines of their outputs, and forget those that have ended."""
+        if isinstance(event, Refused):
+            return ()  # who could not leave now would be refused again
         if isinstance(event, StepDone):
             self._handover.step_done(event.instance, view.requests)
         elif isinstance(event, Finished | Failed):

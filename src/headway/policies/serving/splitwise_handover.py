@@ -67,7 +67,9 @@ class Handover:
             target = view.instances.get(plan.token)
             if state is None or target is None or not state.decoding or state.instance != plan.prompt:
                 self._ready.pop(request, None)  # it has lost its memory, or its destination
-            elif (copy is None or not copy.under_way) and not view.lending.concerns(request):
+            elif view.lending.concerns(request):
+                self.forget(request, plan)  # blocks of it are lent, so it stays where it is
+            elif copy is None or not copy.under_way:
                 reserved = len(copy.blocks) if copy is not None and copy.to == target.id else 0
                 if self._can_leave(state, target, reserved, view.now_s):
                     yield Move(request, target.id)

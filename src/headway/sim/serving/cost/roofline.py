@@ -75,6 +75,7 @@ class _AtShare:
         self.lines: dict[int, tuple[Seconds, Seconds]] = {}
         self._layers: dict[int, Seconds] = {}
         self._heads: dict[int, Seconds] = {}
+        self._reading: dict[int, tuple[Seconds, Seconds]] = {}
         factor = engine.kernel_factor
         self._once_s, self._pair_s, self._token_s, self._context_s = (factor * part for part in stage.prefill_s(share))
 
@@ -88,27 +89,40 @@ class _AtShare:
 
     def mixed_s(self, num_decodes: int, context_tokens: int, chunks: tuple[Chunk, ...], drafted: int = 0) -> Seconds:
         """Return the time of a step with chunks of prompts, or with drafted tokens."""
-        new, passes, attention_s, most_frac, whole = 0, 0.0, 0.0, 0.0, True
+        new, attention_s, whole, engine = 0, 0.0, True, self._engine
         for chunk in chunks:
             tokens, context, frac = chunk.tokens, chunk.context_tokens, chunk.layers_frac
             part_s = tokens * ((context + 0.5 * tokens) * self._pair_s + self._token_s) + context * self._context_s
-            attention_s += part_s * frac
             new += tokens
-            passes += tokens * frac
-            if frac > most_frac:
-                most_frac = frac
-            if frac != 1:
+            if frac == 1:
+                attention_s += part_s
+            else:
+                attention_s += part_s * frac
                 whole = False
-        total_s = attention_s + self._once_s * most_frac + self._engine.token_s * passes
+        if whole:
+            total_s = attention_s + (self._once_s if chunks else 0.0) + engine.token_s * new
+            layers_s = self._layers_s(num_decodes + drafted + new)
+        else:
+            passes = sum([chunk.tokens * chunk.layers_frac for chunk in chunks])
+            total_s = (
+                attention_s + self._once_s * max([chunk.layers_frac for chunk in chunks]) + engine.token_s * passes
+            )
+            layers_s = self._partly_s(num_decodes + drafted, chunks)
         total_s += self._head_s(num_decodes + len(chunks) + drafted)
-        total_s -= self._engine.sequence_s * drafted  # drafted tokens are no requests of their own
-        total_s += (
-            self._layers_s(num_decodes + drafted + new) if whole else self._partly_s(num_decodes + drafted, chunks)
-        )
+        if drafted:
+            total_s -= engine.sequence_s * drafted  # drafted tokens are no requests of their own
+        total_s += layers_s
         if num_decodes:
-            base_s, token_s = self.lines.get(num_decodes) or self.line(num_decodes)
-            total_s += base_s - self._layers_s(num_decodes) - self._head_s(num_decodes) + token_s * context_tokens
+            base_s, token_s = self._reading.get(num_decodes) or self._read(num_decodes)
+            total_s += base_s + token_s * context_tokens
         return total_s
+
+    def _read(self, num_decodes: int) -> tuple[Seconds, Seconds]:
+        """Return, and remember, the line of a step of decodes without what they share with prompts."""
+        base_s, token_s = self.lines.get(num_decodes) or self.line(num_decodes)
+        found = base_s - self._layers_s(num_decodes) - self._head_s(num_decodes), token_s
+        self._reading[num_decodes] = found
+        return found
 
     def _partly_s(self, num_decodes: int, chunks: tuple[Chunk, ...]) -> Seconds:
         """Return the time of the layers when chunks pass through some: from those that all share to those with none."""
