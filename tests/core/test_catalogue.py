@@ -34,6 +34,7 @@ SHARED = {
     "draft",
     "feasible",
     "hexgen_replay",
+    "intelligence_metrics",
     "kv",
     "kv_pool",
     "lanes",

@@ -69,6 +69,11 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Its name; policies that tell pools apart go by it.
     accelerator : str
         Of the hardware table.
+    model : str
+        What it serves instead of ``[model]``'s, for policies that choose between models; empty by default. Requests are
+        not to move between pools then.
+    weights : str
+        The type of its weights instead of ``[model]``'s; empty by default.
     instances : int
         How many, 1 to 100,000; of a pool with `max_instances`, how many are up at the start, and none is allowed.
     max_instances : int or None
@@ -109,6 +114,8 @@ class FleetSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     pool: str = "main"
     accelerator: str = "a100-80gb-sxm"
+    model: str = ""
+    weights: str = ""
     instances: int = 1
     max_instances: int | None = None
     startup_s: Seconds | None = None

@@ -87,7 +87,7 @@ class ServingScenario:
         self._assumed = []
         if fleet is None:
             self._assumed.append(f"There is no [[fleet]]: one {self.fleet[0].accelerator} is assumed.")
-        if model is None and not any(spec.calibration for spec in self.fleet):
+        if model is None and not any(spec.calibration or spec.model for spec in self.fleet):
             self._assumed.append(f"There is no [model]: {self.model.name} is assumed.")
         self.slo = slo
         self.outages = outages
@@ -147,11 +147,11 @@ class ServingScenario:
         if spec.calibration:
             return fitted_replica(spec.calibration)
         made = replica(
-            self.model.name,
+            spec.model or self.model.name,
             spec.accelerator,
             tensor_parallel=spec.tensor_parallel,
             pipeline_parallel=spec.pipeline_parallel,
-            weights=self.model.weights,
+            weights=spec.weights or self.model.weights,
             kv=self.model.kv,
             memory_frac=spec.memory_frac,
             max_batched_tokens=spec.max_batched_tokens,
@@ -176,13 +176,14 @@ class ServingScenario:
             )
         if any(spec.calibration for spec in self.fleet):
             return
-        longest = self.model.context_tokens or model_facts(self.model.name).max_context_tokens
+        names = [spec.model or self.model.name for spec in self.fleet] or [self.model.name]
+        longest, name = min((self.model.context_tokens or model_facts(n).max_context_tokens, n) for n in names)
         tokens = table.prompt_tokens + table.output_tokens
         row = int(np.argmax(tokens))
         if tokens[row] > longest:
             raise ConfigError(
                 f"trace {table.source}: prompt and output must fit into the {longest} tokens of context of "
-                f"{self.model.name}, got {tokens[row]} in request {row}. trace.max_tokens = {longest} cuts them off."
+                f"{name}, got {tokens[row]} in request {row}. trace.max_tokens = {longest} cuts them off."
             )
 
     def _check_promised(self, table: RequestTable) -> None:
