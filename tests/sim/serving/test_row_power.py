@@ -25,7 +25,7 @@ from headway.sim.serving.price import BatchShape, Chunk, LinearPrice
 from headway.sim.serving.row_power import RowPower
 from headway.sim.serving.scenario import ServingScenario
 from headway.sim.serving.truth import TrueRequest
-from headway.sim.serving.world import ServingWorld
+from headway.sim.serving.world import ABILITIES, ServingWorld
 
 TOKEN_S = 0.01
 PRICE = LinearPrice(fixed_s=TOKEN_S, prefill_token_s=0.0, decode_s=0.0, context_token_s=0.0)
@@ -51,7 +51,7 @@ class Clocks(Stack):
         super().__init__(batch=SarathiServe())
         self.asked = asked
         self.heard: list[Event] = []
-        self.ended_s = 0.0
+        self.all_ended_s: list[float] = []
 
     def decide(self, event: Event, view: ServingView) -> Iterable[Action]:
         asked, self.asked = self.asked, ()
@@ -59,7 +59,7 @@ class Clocks(Stack):
         if isinstance(event, PowerRead | FrequencySet | Refused):
             self.heard.append(event)
         if isinstance(event, RequestFinished):
-            self.ended_s = event.at_s
+            self.all_ended_s.append(event.at_s)
         yield from super().decide(event, view)
 
     @property
@@ -76,7 +76,7 @@ def play(*asked: Set, tokens: int = 2000, **spec: float) -> tuple[Clocks, RowPow
     )
     world = ServingWorld([request], [InstanceState(n, BlockPool(400), num_layers=2) for n in "ab"], PRICE, power=row)
     simulate(world, policy)
-    return policy, row, policy.ended_s
+    return policy, row, policy.all_ended_s[-1]
 
 
 def test_the_meter_tells_of_the_interval_before_the_last() -> None:
@@ -108,6 +108,27 @@ def test_the_brake_holds_everybody_down_until_the_power_is_below_the_budget() ->
     assert braked == [10.0, 12.0, 14.0, 16.0]  # let go at the first reading below the budget after 6 s
     assert ended_s > 20.0
     assert row.numbers()["peak_power_frac"] > 1
+
+
+@pytest.mark.parametrize("delay_s", [1.0, 1.005, 3.3])
+def test_what_is_repeated_sees_the_same_clocks_as_one_step_at_a_time(delay_s: float) -> None:
+    def times(can: frozenset[str]) -> list[float]:
+        policy = Clocks(Set("frequency_frac", 0.5, of="a"), Set("frequency_frac", 0.7, of="b"))
+        row = RowPower(PowerSpec(budget_watts=320.0, command_delay_s=delay_s), {"a": Flat(), "b": Flat()})
+        requests = [
+            TrueRequest(
+                request=Request(id=f"r{n}", arrival_s=0.3 * n, prompt_tokens=40 + n, max_tokens=800),
+                output_tokens=300 + 7 * n,
+            )
+            for n in range(12)
+        ]
+        instances = [InstanceState(n, BlockPool(400), num_layers=2) for n in "ab"]
+        world = ServingWorld(requests, instances, LinearPrice(), power=row, can=can)
+        simulate(world, policy)
+        assert row.num_brakes > 0
+        return [*policy.all_ended_s, row.saved_joules]
+
+    assert times(ABILITIES) == pytest.approx(times(ABILITIES - {"repeat"}), rel=1e-9)
 
 
 def test_what_cannot_be_asked_is_refused() -> None:
