@@ -167,7 +167,8 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
     Raises
     ------
     ConfigError
-        When it needs what this engine cannot do, or its parameters are wrong.
+        When it needs what this engine cannot do, decides by a truth that nobody here knows, or its parameters are
+        wrong.
     """
     missing = catalogue.needs(config.policy, config.policy_params) - CAN
     if missing:
@@ -176,4 +177,10 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
             f"this one can {', '.join(sorted(CAN))}. Choose another policy."
         )
     policy: Policy[ServingBoard] = catalogue.build(config.policy, config.policy_params)
+    if getattr(policy, "foretells", False):
+        raise ConfigError(
+            f"engine: policy {config.policy} must do without the true lengths of outputs, which nobody here can foretell, "
+            "and with these parameters it decides by them. Choose another policy, or a predictor that learns "
+            '(predict = "serving/castillo").'
+        )
     return policy

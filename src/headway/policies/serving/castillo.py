@@ -27,6 +27,8 @@ from headway.policies.serving.seats import ServingView
 from headway.policies.serving.state import RequestState
 
 Kind = Literal["quantile", "learned", "oracle", "oracle-mean", "noisy", "bucket", "none"]
+TOLD = ("oracle", "oracle-mean", "noisy", "bucket")
+"""The kinds that only worlds can serve."""
 
 
 class Castillo:
@@ -37,8 +39,8 @@ class Castillo:
     kind : str
         ``"quantile"``: as the latest outputs of the same client (tenant, class, adapter and stage); the default.
         ``"learned"``: a regression on prompt, tokens asked for, and client. ``"none"``: all that was asked for. These
-        learn from outputs that have ended and work anywhere. The others are told the truth, in worlds that know it
-        (elsewhere they are as ``"quantile"``): ``"oracle"``; ``"oracle-mean"``, the law of the prompt, of which the
+        learn from outputs that have ended and work anywhere. The others are told the truth, in worlds that know it;
+        a live engine refuses them: ``"oracle"``; ``"oracle-mean"``, the law of the prompt, of which the
         truth is one sample: the best that any predictor could be; ``"noisy"``; ``"bucket"``, a classifier.
     sigma : float
         Of the logarithm of a noisy prediction's error, >= 0; 0.5.
@@ -134,6 +136,11 @@ class Castillo:
     def __getstate__(self) -> dict[str, Any]:
         """A copy knows the parameters, and neither the lengths nor who tells them."""
         return {**self.__dict__, "_ask": None, "_source": self._learner()}
+
+    @property
+    def foretells(self) -> bool:
+        """Whether it is of a kind that is told the truth."""
+        return self.kind in TOLD
 
     def foretell(self, ask: Callable[[Id], int]) -> None:
         """Keep a function that tells true lengths, for the kinds that are told."""

@@ -73,6 +73,11 @@ class Composed:
         """Reset every seat."""
         self.stack.reset(rng)
 
+    @property
+    def foretells(self) -> bool:
+        """Whether one of the seats decides by true lengths."""
+        return self.stack.foretells
+
     def foretell(self, ask: Callable[[Id], int]) -> None:
         """Hand a function that tells true lengths to the seats that may know them."""
         self.stack.foretell(ask)

@@ -94,6 +94,11 @@ class Oracle:
         """Use the stack's predictor, where nobody tells true lengths, and its pace."""
         self._predict, self._pace = stack.predict, stack.pace
 
+    @property
+    def foretells(self) -> bool:
+        """Always: without the truth there is no oracle."""
+        return True
+
     def foretell(self, ask: Callable[[Id], int]) -> None:
         """Keep a function that tells true lengths."""
         self._ask = ask

@@ -172,5 +172,9 @@ class Joins(Protocol):
 class Foretells(Protocol):
     """A seat that may know the future, in worlds that know it; clairvoyant predictors alone should."""
 
+    @property
+    def foretells(self) -> bool:
+        """Whether it decides by the truth with the parameters that it has; a live engine cannot serve it then."""
+
     def foretell(self, ask: Callable[[Id], int]) -> None:
         """Keep a function that tells after how many output tokens a request ends by itself."""

@@ -131,6 +131,11 @@ class Stack:
             seat.reset(stream)
         self._steering = [cast(Steer, seat) for seat in seats if hasattr(seat, "steer")]
 
+    @property
+    def foretells(self) -> bool:
+        """Whether one of the seats decides by true lengths."""
+        return any(getattr(seat, "foretells", False) for seat in self.seats)
+
     def foretell(self, ask: Callable[[Id], int]) -> None:
         """Hand a function that tells true lengths to the seats that may know them."""
         for seat in self.seats:

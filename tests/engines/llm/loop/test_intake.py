@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -72,3 +74,23 @@ def test_a_policy_that_needs_more_than_the_engine_can_is_one_clear_error(monkeyp
     monkeypatch.setattr(catalogue, "find", lambda id: row)
     with pytest.raises(ConfigError, match=r"an engine that can swap; this one can lanes, layer_ranges, repeat, share"):
         build_policy(EngineConfig(model="any", policy="serving/orca"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "params"),
+    [
+        ("serving/oracle", {}),
+        ("serving/castillo", {"kind": "noisy"}),
+        ("serving/stack", {"predict": {"id": "serving/castillo", "kind": "oracle"}}),
+        ("serving/stack", {"order": "serving/shortest-first", "predict": {"id": "serving/castillo", "kind": "bucket"}}),
+    ],
+)
+def test_who_must_know_the_truth_is_refused_where_nobody_does(policy: str, params: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"policy {policy} must do without the true lengths"):
+        build_policy(EngineConfig(model="any", policy=policy, policy_params=params))
+
+
+@pytest.mark.parametrize("kind", ["quantile", "learned", "none"])
+def test_predictors_that_learn_are_served(kind: str) -> None:
+    params = {"predict": {"id": "serving/castillo", "kind": kind}}
+    assert build_policy(EngineConfig(model="any", policy="serving/stack", policy_params=params))
