@@ -179,8 +179,8 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
     policy: Policy[ServingBoard] = catalogue.build(config.policy, config.policy_params)
     if getattr(policy, "foretells", False):
         raise ConfigError(
-            f"engine: policy {config.policy} must do without the true lengths of outputs, which nobody here can foretell, "
-            "and with these parameters it decides by them. Choose another policy, or a predictor that learns "
+            f"engine: policy {config.policy} must do without the true lengths of outputs, which nobody here can "
+            "foretell, and with these parameters it decides by them. Choose another policy, or a predictor that learns "
             '(predict = "serving/castillo").'
         )
     return policy
