@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import headway
 from headway.app.cli.root import app
+from headway.app.cli.scaffold import SEATS
 
 SOURCE = Path(headway.__file__).parent
 
@@ -40,7 +41,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_what_is_written_passes_its_checks_and_its_tests_at_once(checkout: Path) -> None:
     ids = []
-    for seat in ("batch", "route", "admit"):
+    for seat in SEATS["serving"]:
         ids.append(f"serving/my_{seat}")
         done = in_project(
             checkout, "-m", "headway.app.cli", "new", ids[-1], "--seat", seat, "--title", 'A "quoted" title'
@@ -55,7 +56,7 @@ def test_what_is_written_passes_its_checks_and_its_tests_at_once(checkout: Path)
     config = SOURCE.parents[1] / "pyproject.toml"
     new_files = [str(path) for path in checkout.rglob("*my_*.py")]
     linted = in_project(checkout, "-m", "ruff", "check", "--no-cache", "--config", str(config), *new_files)
-    assert len(new_files) == 6
+    assert len(new_files) == 2 * len(SEATS["serving"])
     assert linted.returncode == 0, linted.stdout
 
 

@@ -55,7 +55,10 @@ def test_list_prints_every_row() -> None:
 
 
 def test_list_can_be_narrowed() -> None:
-    assert {row["seat"] for row in result("list", "--seat", "batch")} == {"batch"}
+    batching = result("list", "--seat", "batch")
+    assert batching == [row for row in result("list") if "batch" in row["seat"].split("+")]
+    assert {"serving/sarathi", "serving/slos-serve"} <= {row["id"] for row in batching}
+    assert result("list", "serving") == result("list", "--family", "serving")
     assert result("list", "--seat", "no-such-seat") == []
     assert result("list", "--tag", "chunked-prefill", "--family", "serving") == [
         row for row in result("list") if "chunked-prefill" in row["tags"]

@@ -274,10 +274,18 @@ def test_seats_of_several_mechanisms_are_composed_from_plain_data() -> None:
     assert world.num_left == 0
 
 
+def test_an_empty_seat_is_taken_by_its_default() -> None:
+    policy = catalogue.build("serving/stack", {"batch": "", "order": ""})
+    assert isinstance(policy.stack.batch, SarathiServe)
+    assert policy.stack.order is None
+
+
 @pytest.mark.parametrize(
     ("table", "why"),
     [
         ({"route": "serving/vllm"}, "serving/vllm takes the seat batch. There are for route: serving/"),
+        ({"batch": "serving/vllm", "evict": "serving/vllm"}, "serving/vllm takes the seat batch. There are for evict"),
+        ({"power": "serving/sarathi"}, "serving/sarathi takes the seat batch. There are for power"),
         ({"batch": {"max_seqs": 8}}, "must have an id"),
         ({"batch": {"id": "serving/vllm", "max_seq": 8}}, "max_seqs"),
         ({"batch": "serving/vlm"}, "Nearest: serving/vllm"),

@@ -12,7 +12,9 @@ from headway.app.cli.output import Json, out, print_json
 
 def new(
     id: Annotated[str, typer.Argument(metavar="FAMILY/NAME", help="Such as serving/my_batcher.")],
-    seat: Annotated[str, typer.Option(help="The seat it takes: batch, route or admit.")] = "batch",
+    seat: Annotated[
+        str, typer.Option(help="The seat it takes: batch, route, admit, order, evict, predict or migrate.")
+    ] = "batch",
     title: Annotated[str, typer.Option(help="Of the publication.")] = "",
     authors: Annotated[str, typer.Option(help="Of the publication.")] = "",
     year: Annotated[int | None, typer.Option(help="Of the publication; this year if left out.")] = None,

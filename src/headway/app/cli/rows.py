@@ -14,13 +14,19 @@ Rows = list[dict[str, Any]]
 
 
 def list_rows(
-    kind: Annotated[str, typer.Argument(help="policies, families or checks.")] = "policies",
+    kind: Annotated[
+        str, typer.Argument(help="policies, families or checks; or a family, for its mechanisms.")
+    ] = "policies",
     family: Annotated[str, typer.Option(help="Only mechanisms of this family.")] = "",
     seat: Annotated[str, typer.Option(help="Only mechanisms that take this seat.")] = "",
     tag: Annotated[str, typer.Option(help="Only mechanisms with this tag.")] = "",
     json: Json = False,
 ) -> None:
     """List mechanisms, their families, or the checks they pass."""
+    from headway.core import catalogue
+
+    if kind in catalogue.families():
+        kind, family = "policies", family or kind
     kinds: dict[str, Callable[[], Rows]] = {
         "policies": lambda: _policies(family, seat, tag),
         "families": _families,
@@ -45,8 +51,12 @@ def _policies(family: str, seat: str, tag: str) -> Rows:
 
     from headway.core import catalogue
 
-    rows = [row for row in catalogue.rows(family) if seat in ("", row.seat) and (not tag or tag in row.tags)]
+    rows = [row for row in catalogue.rows(family) if _sits(row.seat, seat) and (not tag or tag in row.tags)]
     return [msgspec.to_builtins(row) for row in rows]
+
+
+def _sits(seats: str, seat: str) -> bool:
+    return not seat or seat in (seats, *seats.split("+"))
 
 
 def _families() -> Rows:
@@ -67,6 +77,10 @@ def _print(rows: Rows, columns: Iterable[str] | None) -> None:
 
     names = list(columns or (rows[0] if rows else ()))
     table = Table(*names)
+    for column in table.columns:
+        column.overflow = "fold"  # words may be broken on a narrow terminal, but nothing is left out
+    if names:
+        table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*(str(row[name]) for name in names))
     out().print(table if rows else "Nothing of that kind.")

@@ -17,7 +17,7 @@ from headway.app.cli.project import Project, find_project
 from headway.core import catalogue
 from headway.core.errors import ConfigError, unknown_name
 
-SEATS = {"serving": ("batch", "route", "admit")}
+SEATS = {"serving": ("batch", "route", "admit", "order", "evict", "predict", "migrate")}
 """Seats for which there is a template, by family."""
 IMPORTS = re.compile(r"(?:^from \S+ import [^(\n]+\n)+", re.MULTILINE)
 """Blocks of imports, whose order depends on the name of the new module."""

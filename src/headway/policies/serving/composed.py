@@ -13,6 +13,7 @@ from headway.core.errors import ConfigError
 from headway.core.events import Event
 from headway.core.nouns import Id
 from headway.core.parameters import decode
+from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.stack import SEATS, Stack
 
@@ -93,20 +94,19 @@ class Composed:
             named = getattr(self, seat)
             if not named:
                 continue
+            table = _table(seat, named)
             same = [part for other, part in made if other == named]
-            taken[seat] = same[0] if same else seat_of(seat, named)
+            taken[seat] = same[0] if same else _part(table)
             made.append((named, taken[seat]))
-        return Stack(**taken, name="serving/stack")
+        return Stack(**{"batch": SarathiServe(), **taken}, name="serving/stack")
 
 
-def seat_of(seat: str, named: Named) -> Any:
-    """Make the mechanism that is to take a seat.
+def _part(table: Mapping[str, Any]) -> Any:
+    return decode(catalogue.load(table["id"]), {k: v for k, v in table.items() if k != "id"}, where=table["id"])
 
-    Raises
-    ------
-    ConfigError, UnknownName
-        When there is no such mechanism, it does not have that seat, or its parameters are wrong.
-    """
+
+def _table(seat: str, named: Named) -> Mapping[str, Any]:
+    """Return what is to take a seat as a table, once it is known that it has that seat."""
     table: Mapping[str, Any] = {"id": named} if isinstance(named, str) else named
     where = f"serving/stack: {seat}"
     if not isinstance(table.get("id"), str):
@@ -115,4 +115,4 @@ def seat_of(seat: str, named: Named) -> Any:
     if seat not in row.seat.split("+"):
         able = ", ".join(r.id for r in catalogue.rows("serving") if seat in r.seat.split("+")) or "none yet"
         raise ConfigError(f"{where}: {row.id} takes the seat {row.seat}. There are for {seat}: {able}.")
-    return decode(catalogue.load(row.id), {k: v for k, v in table.items() if k != "id"}, where=row.id)
+    return table
