@@ -72,6 +72,14 @@ def refusal(*words: object) -> str:
     return done.stderr
 
 
+def test_work_that_nobody_ever_takes_is_told(recipe: Path) -> None:
+    nobody_is_up = ("--set", "fleet.instances=0", "--set", "fleet.max_instances=1", "--requests", 10)
+    found = result(recipe, *nobody_is_up)
+    assert found["counts"]["finished"] == 0
+    assert [note for note in found["notes"] if note.startswith("10 never ended")]
+    assert not [note for note in result(recipe)["notes"] if "never ended" in note]
+
+
 def test_the_keys_of_the_result_are_these(recipe: Path) -> None:
     found = result(recipe)
     assert set(found) == KEYS

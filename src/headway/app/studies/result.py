@@ -56,9 +56,19 @@ def result_of(outcome: Outcome, job: Job, wall_s: float) -> dict[str, Any]:
     told["counts"] = {name: num if num is None else int(num) for name, num in told["counts"].items()}
     told["counts"] |= {"events": report.num_events, "actions": report.num_actions, "refused": report.num_refused}
     told |= {"refused": report.refused, "percentiles_s": percentiles(outcome), "attainment": attainment(report)}
-    told["notes"] = list(getattr(scenario_of(job), "notes", ()))
+    told["notes"] = [*getattr(scenario_of(job), "notes", ()), *_never_ended(report)]
     told |= {"decide_s": report.decide_s, "duration_s": report.duration_s, "wall_s": wall_s}
     return told | {"numbers": report.numbers, "versions": versions()}
+
+
+def _never_ended(report: Report) -> list[str]:
+    """Say so where some work neither ended nor failed, for tables of what did end do not show it."""
+    num = report.numbers.get("num_unfinished", 0.0)
+    return (
+        [f"{num:,.0f} never ended: they waited, for an instance or for the policy, until nothing more happened."]
+        if num
+        else []
+    )
 
 
 def percentiles(outcome: Outcome) -> dict[str, dict[str, float]]:
