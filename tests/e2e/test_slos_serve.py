@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,10 @@ from headway.traces.generate.lengths import Fixed
 from headway.traces.spec import TraceSpec
 
 PROGRAM = (sys.executable, "-m", "headway.app.cli")
-NUM = 200
-OVERLOAD = 1.6
+NUM = 500
+NUM_TURNS = 3
+OVERLOAD = 1.5
+FEWER_FRAC = 0.8
 BOUNDS_MS = {"chat": {"ttft": 500, "tpot": 50}, "batch": {"ttft": 4000, "tpot": 200}}
 SHARES = {"chat": 0.6, "batch": 0.4}
 LENGTHS = ("--random-input-len", "300", "--random-output-len", "40", "--random-range-ratio", "0.6", "--ignore-eos")
@@ -43,6 +46,7 @@ class Server:
         config = folder / "server.toml"
         config.write_text('port = 0\nmax_queue = 4096\ndefault_slo_class = "chat"\n' + "".join(map(promise, BOUNDS_MS)))
         words = ["serve", "--config", str(config), "--policy", policy, "--trace", str(self.trace), "--json"]
+        words += ["--access-log", str(folder / "access.log")]  # nobody reads the pipes any more, and they are short
         self.process = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -91,29 +95,36 @@ def simulated(policy: Policy[ServingView], calibration: Path, rate_per_s: float)
 
 @pytest.mark.slow
 def test_live_and_in_virtual_time_more_are_in_time_than_with_plain_batching(tmp_path: Path) -> None:
-    plain = Server("serving/sarathi", tmp_path)
+    servers = [Server(policy, tmp_path) for policy in ("serving/sarathi", "serving/slos-serve")]
     try:
-        rate_per_s = OVERLOAD * plain.load("inf", 80)["request_throughput"]
-        theirs = plain.load(f"{rate_per_s:.1f}", NUM)
+        warm = [server.load("inf", 150)["request_throughput"] for server in servers]
+        theirs, ours = in_turns(servers, OVERLOAD * min(warm))
     finally:
-        plain.stop()
-    ours_server = Server("serving/slos-serve", tmp_path)
-    try:
-        ours = ours_server.load(f"{rate_per_s:.1f}", NUM)
-    finally:
-        ours_server.stop()
-    assert ours["completed"] == theirs["completed"] == NUM
-    assert [row["slo_class"] for row in ours["slo_classes_attained"]] == ["chat", "batch"]
+        for server in servers:
+            server.stop()
+    if theirs > FEWER_FRAC:
+        pytest.skip("the machine carries far more than it did when that was measured")
     calibration = tmp_path / "calibration.toml"
-    cli("calibrate", "--trace", str(plain.trace), "--out", str(calibration))
+    cli("calibrate", "--trace", str(servers[0].trace), "--out", str(calibration))
+    for times in (1.0, 1.5, 2.0, 3.0, 5.0):  # at about the same overload: prices are those of a busy moment
+        plainly = simulated(Stack(batch=SarathiServe()), calibration, times * OVERLOAD * min(warm))
+        if plainly < FEWER_FRAC:
+            break
     seat = SlosServe()
     whole = Stack(batch=seat, admit=seat, route=seat, order=seat, evict=seat)
-    in_theory = (
-        simulated(whole, calibration, rate_per_s),
-        simulated(Stack(batch=SarathiServe()), calibration, rate_per_s),
-    )
-    print(
-        f"in time, live {attained(ours)}, {attained(theirs)}; in virtual time {in_theory}; {rate_per_s:.1f} per second"
-    )
-    assert attained(ours) > attained(theirs)
-    assert in_theory[0] > in_theory[1]
+    planned = simulated(whole, calibration, times * OVERLOAD * min(warm))
+    print(f"in time, live {ours} for {theirs}; in virtual time {planned} for {plainly}")
+    assert ours > theirs
+    assert planned > plainly
+
+
+def in_turns(servers: list[Server], rate_per_s: float) -> list[float]:
+    """Load each server several times, one after the other; returns the median shares in time."""
+    found: list[list[float]] = [[] for _ in servers]
+    for _ in range(NUM_TURNS):
+        for server, shares in zip(servers, found, strict=True):
+            result = server.load(f"{rate_per_s:.1f}", NUM)
+            assert result["completed"] == NUM
+            assert [row["slo_class"] for row in result["slo_classes_attained"]] == ["chat", "batch"]
+            shares.append(attained(result))
+    return [statistics.median(shares) for shares in found]

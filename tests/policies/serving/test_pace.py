@@ -98,3 +98,13 @@ def test_what_drafting_costs_is_learnt_beside_what_checking_costs() -> None:
         assert seat.pace.step_s(instance, Shape(decodes, 1000)) == pytest.approx(plain_s, rel=0.1)
         drafting = Shape(decodes, 1000, drafted_tokens=2 * decodes, draft_passes=2)
         assert seat.pace.step_s(instance, drafting) == pytest.approx(drafting_s, rel=0.1)
+
+
+def test_a_first_step_that_is_slow_once_does_not_make_all_others_look_slow() -> None:
+    instance, pace = InstanceState("gpu", BlockPool(8), num_layers=2), Pace()
+    fit = pace._fit("")
+    for number in range(6):
+        shape = Shape(2 + number, 100 * number, 40 * number, pairs(40 * number, 0))
+        true_s = 1e-2 + 1e-4 * (shape.num_decodes + shape.prefill_tokens)
+        fit.learn(shape.features(), 2.0 if not number else true_s)
+    assert pace.step_s(instance, Shape(20, 2000, 300, pairs(300, 0))) < 0.1

@@ -24,6 +24,8 @@ of a draft model: an assumption of the order of a 7 B model on one large GPU. It
 PRIOR_STEPS = 0.1
 FORGET = 0.998
 """What a step's weight is multiplied by with each later one."""
+SETTLED = 16
+"""Steps, of which the quickest says by how much the prior as a whole is off."""
 NOISE_FRAC = 0.02
 """How far a single step may be off, by no fault of the weights."""
 
@@ -172,6 +174,7 @@ class _Fit:
     def __init__(self) -> None:
         self.num_steps = 0
         self._prior = np.array(PRIOR_S) * self.UNITS
+        self._scale = 1.0
         self._products = np.zeros((len(self._prior), len(self._prior)))
         self._sums = np.zeros(len(self._prior))
         self._weights: NDArray[np.float64] | None = None
@@ -180,9 +183,10 @@ class _Fit:
     def weights(self) -> NDArray[np.float64]:
         if self._weights is None:
             # The prior is trusted relative to its own size, as if each number had been seen a few times.
-            trust = (PRIOR_STEPS * NOISE_FRAC / self._prior) ** 2
+            prior = self._scale * self._prior
+            trust = (PRIOR_STEPS * NOISE_FRAC / prior) ** 2
             products = self._products + np.diag(trust)
-            self._weights = _not_negative(products, self._sums + trust * self._prior) / self.UNITS
+            self._weights = _not_negative(products, self._sums + trust * prior) / self.UNITS
         return self._weights
 
     def predict(self, features: NDArray[np.float64]) -> Seconds:
@@ -191,8 +195,9 @@ class _Fit:
     def learn(self, features: NDArray[np.float64], took_s: Seconds) -> None:
         """Take in one observation; all count by their relative error, older ones less."""
         x = features / self.UNITS
-        if not self.num_steps:  # an engine may be far slower than the prior: first the whole is scaled
-            self._prior = self._prior * (took_s / float(x @ self._prior))
+        if self.num_steps < SETTLED:  # an engine may be far slower than the prior, and its first step slower yet
+            scale = took_s / float(x @ self._prior)
+            self._scale = min(self._scale, scale) if self.num_steps else scale
         x = x / took_s
         self._products = FORGET * self._products + np.outer(x, x)
         self._sums = FORGET * self._sums + x

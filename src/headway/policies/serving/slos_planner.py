@@ -83,6 +83,7 @@ class Planner:
         self._tpots_s: Counter[Seconds] = Counter()
         self._kept: set[Id] = set()
         self._put_off: set[Id] = set()
+        self._late: set[Id] = set()
         self._looked: dict[Id, tuple[int, Seconds]] = {}
         self._until_s: dict[Id, Seconds] = {}
 
@@ -115,6 +116,7 @@ class Planner:
                 del self._tpots_s[line.tpot_s]
         self._kept.discard(request)
         self._put_off.discard(request)
+        self._late.discard(request)
 
     def would_take(self, instance: InstanceState, state: RequestState, now_s: Seconds) -> bool:
         """Say whether an instance could promise a request a place beside those who have one or have just been sent."""
@@ -142,7 +144,7 @@ class Planner:
         if not fresh and not self._is_time(instance, now_s):
             return
         self._give_up(instance, now_s)
-        again = [s for s in _all(instance) if s.id in self._put_off and not self._is_lost(instance, s, now_s)]
+        again = [s for s in _all(instance) if s.id in self._put_off and not self._is_given_up(instance, s, now_s)]
         rounds = 0
         while fresh and rounds < MAX_ROUNDS:
             fresh, now = fresh[self._max_new :], fresh[: self._max_new]
@@ -186,6 +188,15 @@ class Planner:
             return True
         step_s = self._pace.marginal_s(instance)[0]
         return line.is_lost(state, now_s, self._predict.output_tokens(state), step_s)
+
+    def _is_given_up(self, instance: InstanceState, state: RequestState, now_s: Seconds) -> bool:
+        """Whether who was put off is late for good; under overload these are many, and looked at once."""
+        if state.id in self._late:
+            return True
+        found = self._is_lost(instance, state, now_s)
+        if found:
+            self._late.add(state.id)
+        return found
 
     def _give_up(self, instance: InstanceState, now_s: Seconds) -> None:
         """Take the places of those who cannot be in time any more: they would only make others late."""

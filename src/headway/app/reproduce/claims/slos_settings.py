@@ -240,12 +240,12 @@ def largest_rate(who: str, scenario: str, num: int, seed: int, quick: bool) -> f
         passed = good >= 1 - MOST_VIOLATIONS_FRAC
         return Verdict(passed=passed, good_frac=good, whole=True, num_runs=1, rate_per_s=load, numbers={}, wall_s=0.0)
 
-    found = largest_load(attempt, start=4.0, max_load=256.0, tolerance_frac=0.15 if quick else 0.07)
+    found = largest_load(attempt, start=4.0, max_load=256.0, tolerance_frac=0.15 if quick else 0.08)
     return found.load or 0.0
 
 
-NUM_REQUESTS = {"chat": 600, "coder": 400, "summarizer": 240, "mixed": 300}
-"""They arrive within half a minute or more at the rates that matter."""
+NUM_REQUESTS = {"chat": 450, "coder": 300, "summarizer": 180, "mixed": 240}
+"""They arrive within about half a minute at the rates that matter."""
 
 
 def capacity(seed: int, quick: bool) -> Numbers:
@@ -283,13 +283,13 @@ def overload(seed: int, quick: bool) -> Numbers:
 
 
 REPLICAS = 4
-STEPS = (11.0, 15.0, 20.0, 26.0, 33.0)
+STEPS = (12.0, 17.0, 24.0, 34.0)
 """Requests per second for each instance that are tried."""
 
 
 def scaling(seed: int, quick: bool) -> Numbers:
     """Measure how many times what one instance carries is carried by four, routed by feasibility or otherwise."""
-    num = NUM_REQUESTS["coder"] // (2 if quick else 1)
+    num = NUM_REQUESTS["coder"] // (3 if quick else 2)
 
     def alone(rate: float) -> float:
         parts = range(REPLICAS)
