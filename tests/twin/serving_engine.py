@@ -68,8 +68,15 @@ class FakeEngine:
     def _shape(self, step: Step) -> BatchShape:
         """Look every piece up, one by one."""
         states = [(piece, self.view.requests[piece.request]) for piece in step.pieces]
-        contexts = [state.computed_tokens for _, state in states if state.decoding]
-        chunks = [Chunk(piece.tokens, state.computed_tokens) for piece, state in states if not state.decoding]
+        is_decode = [piece.layers is None and state.decoding for piece, state in states]
+        contexts = [state.computed_tokens for (_, state), one in zip(states, is_decode, strict=True) if one]
+        num_layers = self.view.instances[step.instance].num_layers
+        chunks = [
+            Chunk(piece.tokens, state.computed_tokens, (last - first) / num_layers)
+            for (piece, state), one in zip(states, is_decode, strict=True)
+            if not one
+            for first, last in [piece.layers or (0, num_layers)]
+        ]
         return BatchShape(len(contexts), sum(contexts), tuple(chunks))
 
     def _end(self, step: Step, start_s: float) -> Iterator[Event]:

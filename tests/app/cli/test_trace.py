@@ -209,7 +209,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.skipif(not PAGE.is_file(), reason="needs a source checkout")
 def test_the_recipes_of_the_page_can_be_drawn(tmp_path: Path) -> None:
     recipes = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(recipes) == 3
+    assert len(recipes) == 4
     for number, recipe in enumerate(recipes):
         path = tmp_path / f"{number}.toml"
         path.write_text(recipe)
