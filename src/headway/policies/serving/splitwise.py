@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +123,10 @@ class Splitwise:
     def reset(self, rng: np.random.Generator) -> None:
         """Forget the pools and who is where."""
         self._forget_all()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the machines: they are those of one run, and a copy is reset before its own."""
+        return {**self.__dict__, "_machines": {}}
 
     def pick(self, state: RequestState, view: ServingView) -> Id:
         """Return the machine of the prompt, and keep that of the output in mind."""
