@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def _docs_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_tool", ROOT / "tools" / "docs.py")
+def _tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_tool", ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -23,8 +23,13 @@ def _docs_tool() -> ModuleType:
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    for path, text in _docs_tool().pages().items():
+    for path, text in _tool("docs").pages().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run `python tools/docs.py`"
+
+
+def test_the_headline_table_is_that_of_the_latest_results() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert _tool("headline").written(text) == text, "README.md is stale: run `python tools/headline.py`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
