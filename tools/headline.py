@@ -27,7 +27,8 @@ def written(readme: str) -> str:
     """Return the README with the table between its marks."""
     path = latest()
     table = markdown(headline_table(json.loads(path.read_text(encoding="utf-8"))))
-    text = f"{BEGIN}\n{table}\nFrom [{path.name}]({path.relative_to(ROOT)}).\n{END}"
+    about = "Directions, sizes: of all its claims, how many agree in every comparison, and in every number published."
+    text = f"{BEGIN}\n{table}\n{about}\nFrom [{path.name}]({path.relative_to(ROOT)}).\n{END}"
     return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: text, readme, flags=re.DOTALL)
 
 
