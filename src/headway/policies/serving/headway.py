@@ -58,8 +58,9 @@ class Headway:
 
     Faithful to the paper: there is none. Sizes are decided by learnt times alone, nothing by the length of outputs.
 
-    Reproduced: on the mixed workload it carries at least 1.5 times the load of Sarathi-Serve and 1.2 times that of the
-    best published mechanism here; `headway reproduce serving/headway` shows it.
+    Reproduced: on the mixed workload it carries, in the mean over five seeds, at least 1.5 times the load of
+    Sarathi-Serve and 1.2 times that of SLOs-Serve; `headway reproduce serving/headway` shows it. The other published
+    mechanisms were not all measured there.
 
     Cost: O(n log n) per step and O(n) per arrival for n requests that wait or are amid their prompts.
 

@@ -20,7 +20,7 @@ CLAIMS = (
         ours="headway",
         contestants={
             "headway": "as many promises kept as there is time for",
-            "slos-serve": "SLOs-Serve with its defaults, the best of the published ones",
+            "slos-serve": "SLOs-Serve with its defaults, the best of those measured",
             "sarathi": "Sarathi-Serve, budget 512",
         },
         measure=settings.carried,
