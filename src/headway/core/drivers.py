@@ -1,9 +1,12 @@
-"""The two drivers: `simulate` in virtual time and `serve` in real time. There is no third loop."""
+"""The two drivers: `simulate` in virtual time and `serve` in real time. There is no third loop.
+
+Where the loop is somebody else's, whose executor is called by it, that executor hands each event over by `tell`.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol, TypeVar
 
 from headway.core.actions import Action
@@ -45,6 +48,19 @@ class Engine(Protocol[V_co]):
         """Begin to carry out an action; returns why not, having changed nothing, when it cannot be."""
 
 
+def tell(session: Session[V], event: Event, apply: Callable[[Action], str | None]) -> None:
+    """Give an event to a session, carry out the answer, and tell of what was refused until that is answered, too."""
+    todo, num_refused = deque([event]), 0
+    while todo:
+        for action in session.feed(todo.popleft()):
+            why = apply(action)
+            if why is not None:
+                refused = session.refuse(action, why, event.at_s)
+                num_refused += 1
+                if num_refused <= MAX_REFUSALS_PER_EVENT:
+                    todo.append(refused)
+
+
 def simulate(world: World[V], policy: Policy[V], *, seed: int = 0, session: Session[V] | None = None) -> Report:
     """Run a world to its end under a policy, in virtual time.
 
@@ -69,15 +85,7 @@ def simulate(world: World[V], policy: Policy[V], *, seed: int = 0, session: Sess
         policy.foretell(world.foretell)  # policies that may know the truth say so by having this method
     try:
         while (event := world.next()) is not None:
-            todo, num_refused = deque([event]), 0
-            while todo:
-                for action in session.feed(todo.popleft()):
-                    why = world.apply(action)
-                    if why is not None:
-                        refused = session.refuse(action, why, event.at_s)
-                        num_refused += 1
-                        if num_refused <= MAX_REFUSALS_PER_EVENT:
-                            todo.append(refused)
+            tell(session, event, world.apply)
     finally:
         report = session.close()  # a run that fails leaves its trace, too
     return report

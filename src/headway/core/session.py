@@ -115,6 +115,19 @@ class Session(Generic[V]):
         self.refused[why] += 1
         return Refused(at_s=at_s, action=type(action).__name__, id=action.subject, why=why)
 
+    def abandon(self, why: str) -> None:
+        """Let the fallback decide from now on, for a reason that the executor sees.
+
+        Raises
+        ------
+        PolicyFailed
+            When there is no fallback, or it decides already.
+        """
+        if self._fallback is None:
+            raise PolicyFailed(f"{name_of(self.policy)}: {why}")
+        log.error("%s: %s. %s decides from now on.", name_of(self.policy), why, name_of(self._fallback))
+        self.policy, self._fallback = self._fallback, None
+
     def report(self) -> Report:
         """Sum up what went through so far."""
         ledger = self.accounts.ledger if self.accounts else SloLedger()

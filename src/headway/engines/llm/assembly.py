@@ -11,6 +11,7 @@ from headway.core.errors import ConfigError
 from headway.core.policy import Policy
 from headway.core.session import Session
 from headway.core.trace import FileTrace, TraceHeader
+from headway.engines.choosing import choose
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.loop.engine import CAN, LlmEngine
 from headway.engines.llm.loop.hashing import BlockHasher
@@ -176,11 +177,4 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
             f"engine: policy {config.policy} needs an engine that can {', '.join(sorted(missing))}; "
             f"this one can {', '.join(sorted(CAN))}. Choose another policy."
         )
-    policy: Policy[ServingBoard] = catalogue.build(config.policy, config.policy_params)
-    if getattr(policy, "foretells", False):
-        raise ConfigError(
-            f"engine: policy {config.policy} must do without the true lengths of outputs, which nobody here can "
-            "foretell, and with these parameters it decides by them. Choose another policy, or a predictor that learns "
-            '(predict = "serving/castillo").'
-        )
-    return policy
+    return choose(config.policy, config.policy_params)

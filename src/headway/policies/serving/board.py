@@ -86,7 +86,7 @@ class ServingBoard:
 
     def parts(self, step: Step) -> tuple[bool, tuple[Piece, ...]]:
         """Of a step under way, whether it begins with all decodes of its instance, and the pieces beside these."""
-        found = self._find(step)
+        found = self.find(step)
         return found.whole, found.rest
 
     def advance(self, step: Step, now_s: Seconds, accepted: Mapping[Id, int] | None = None) -> list[RequestState]:
@@ -95,7 +95,7 @@ class ServingBoard:
         `accepted` says how many of the tokens that it drafted for each request were right.
         """
         instance = self._up[step.instance]
-        found = self._find(step)
+        found = self.find(step)
         emitted: list[RequestState] = []
         if found.whole:
             self._remember_all(instance, instance.decodes.run(now_s))
@@ -112,7 +112,7 @@ class ServingBoard:
     def again(self, step: Step) -> bool:
         """Give the requests of a step that is to be run once more the memory for it; says whether there is enough."""
         instance = self._up[step.instance]
-        found = self._find(step)
+        found = self.find(step)
         states = [instance.running.get(p.request) or instance.flying[p.request] for p in found.rest]
         found.growth = [(state, 1) for state in states if state.known_tokens > state.kv_tokens]
         return self._grow(instance, found)
@@ -138,7 +138,7 @@ class ServingBoard:
     def end(self, step: Step) -> list[RequestState]:
         """Note that a step, repeats included, is over; returns the requests that have joined the decodes by it."""
         instance = self._up[step.instance]
-        found = self._find(step)
+        found = self.find(step)
         self._under_way[instance.id].remove(found)
         joined, names = [], [piece.request for piece in found.rest]
         if instance.num_lanes > 1:
@@ -155,7 +155,7 @@ class ServingBoard:
 
     def leave_door(self, step: Step) -> None:
         """Note that a step has left the first stage of its instance, so that another can enter."""
-        self._find(step).at_door = False
+        self.find(step).at_door = False
         self._open_door(self._up[step.instance])
 
     def finish(self, request: Id, reason: str, now_s: Seconds, tool: str = "") -> RequestFinished:
@@ -185,7 +185,7 @@ class ServingBoard:
         """Take an instance away: its memory is lost, and whoever waited or ran there waits to be routed again."""
         self.books.drop_all(instance)
         for state in self.lending.fail(instance):
-            self._requeue(state)
+            self.requeue(state)
         lost = self._up.pop(instance)
         for state in [*lost.running.values(), *lost.flying.values(), *lost.waiting.values()]:
             ran = state.id not in lost.waiting
@@ -334,11 +334,11 @@ class ServingBoard:
                 return "there is not enough host memory"
         elif action.how != "requeue":
             return f"this executor cannot {action.how}"
-        self._requeue(state)
+        self.requeue(state)
         state.swapped_tokens = swapped
         return None
 
-    def _requeue(self, state: RequestState) -> None:
+    def requeue(self, state: RequestState) -> None:
         """Take a running request off, and let it wait where it ran, in front."""
         instance = self._up[state.instance]
         self._leave(state)
@@ -389,7 +389,8 @@ class ServingBoard:
 
     # What they share -------------------------------------------------------------------------------------------------
 
-    def _find(self, step: Step) -> Survey:
+    def find(self, step: Step) -> Survey:
+        """Return what a step under way comes to."""
         under_way = self._under_way[step.instance]
         return under_way[0] if len(under_way) == 1 else next(found for found in under_way if found.step is step)
 

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from headway.core.actions import Action, Preempt, Reject, Start, Wake
+from headway.core.alarms import Alarms
 from headway.core.clock import Clock
 from headway.core.errors import ConfigError, EngineError
 from headway.core.events import Event, Failed, Woke
 from headway.core.nouns import Id, Seconds
-from headway.engines.llm.loop.alarms import Alarms
 from headway.engines.llm.loop.intake import Intake
 from headway.engines.llm.loop.lanes import Flight, Lanes
 from headway.engines.llm.loop.live import Live

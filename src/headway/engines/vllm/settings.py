@@ -1,0 +1,81 @@
+"""What the scheduler inside vLLM is told: the entry ``headway`` of vLLM's ``--additional-config``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from headway.core import catalogue
+from headway.core.errors import ConfigError
+from headway.core.parameters import decode
+from headway.core.policy import Policy
+from headway.core.slo import SloClass
+from headway.engines.choosing import choose
+from headway.policies.serving.board import ServingBoard
+
+KEY = "headway"
+CAN = frozenset({"repeat"})
+"""What vLLM is able to do beyond plain steps."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who decides inside vLLM, and what is promised.
+
+    Parameters
+    ----------
+    policy : str
+        Catalogue id of the policy or of a batch seat; ``"serving/headway"`` by default.
+    policy_params : dict
+        Its parameters.
+    slo_classes : tuple of SloClass
+        The promises that requests can name.
+    default_slo_class : str
+        The one of requests that name none.
+    seed : int
+        Of the policy.
+    trace : str
+        A file to write all events and decisions to; empty for none.
+    """
+
+    policy: str = "serving/headway"
+    policy_params: dict[str, Any] = {}
+    slo_classes: tuple[SloClass, ...] = ()
+    default_slo_class: str = "default"
+    seed: int = 0
+    trace: str = ""
+
+
+def settings_of(additional_config: object) -> Settings:
+    """Read what stands under ``headway`` in vLLM's additional configuration.
+
+    Raises
+    ------
+    ConfigError
+        When it is not a table of settings.
+    """
+    config = additional_config.get(KEY, {}) if isinstance(additional_config, Mapping) else {}
+    if not isinstance(config, Mapping):
+        raise ConfigError(f'vllm: --additional-config must hold a table under "{KEY}", got {config!r}.')
+    known = {**config}
+    if isinstance(known.get("slo_classes"), Mapping):  # {"interactive": {...}} reads well, too
+        known["slo_classes"] = [{"name": name, **rest} for name, rest in known["slo_classes"].items()]
+    return decode(Settings, known, where=f"vllm: --additional-config: {KEY}")
+
+
+def build_policy(settings: Settings) -> Policy[ServingBoard]:
+    """Build the policy that was asked for.
+
+    Raises
+    ------
+    ConfigError
+        When it needs what vLLM cannot do, decides by a truth that nobody here knows, or its parameters are wrong.
+    """
+    missing = catalogue.needs(settings.policy, settings.policy_params) - CAN
+    if missing:
+        raise ConfigError(
+            f"vllm: policy {settings.policy} needs an engine that can {', '.join(sorted(missing))}, which vLLM "
+            "cannot. Choose another policy, or headway's own engine."
+        )
+    return choose(settings.policy, settings.policy_params)
