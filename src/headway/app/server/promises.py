@@ -49,15 +49,24 @@ class Promises:
         self._default = default
 
     def of(self, body: GenerateBody) -> Promise:
-        """Find what a request is promised.
+        """Find what the request with this body is promised.
 
         Raises
         ------
         ApiError
             400 when a class is not known or a bound is out of range.
         """
-        asked = body.headway or Objectives()
-        slo_class = self._class_of(body.service_tier, asked.slo_class)
+        return self.promise(body.service_tier, body.headway or Objectives())
+
+    def promise(self, tier: str | None, asked: Objectives) -> Promise:
+        """Find what a request is promised that names a service tier and has objectives of its own.
+
+        Raises
+        ------
+        ApiError
+            As for `of`.
+        """
+        slo_class = self._class_of(tier, asked.slo_class)
         for name in ("ttft_s", "tpot_s", "deadline_s"):
             _check_bound(name, getattr(asked, name))
         return Promise(
