@@ -111,17 +111,19 @@ class FileTrace:
         self._buffer += self._encoder.encode(record)
         self._buffer += b"\n"
         if len(self._buffer) >= FLUSH_BYTES:
-            self._flush()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered, for whoever reads the file now, or in case that nobody comes to close it."""
+        self._file.write(self._buffer)
+        self._buffer.clear()
+        self._file.flush()
 
     def close(self) -> None:
         """Write what is buffered and close the file; may be called twice."""
         if not self._file.closed:
-            self._flush()
+            self.flush()
             self._file.close()
-
-    def _flush(self) -> None:
-        self._file.write(self._buffer)
-        self._buffer.clear()
 
     def __enter__(self) -> FileTrace:
         return self

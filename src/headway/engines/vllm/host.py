@@ -40,6 +40,8 @@ from headway.policies.serving.vllm import Vllm
 log = logging.getLogger(__name__)
 
 INSTANCE = "vllm"
+FLUSH_S: Seconds = 1.0
+"""The trace is written out at least so often while requests run."""
 SILENT_S: Seconds = 2.0
 """So long may requests wait without a step under way, an alarm or an answer; then the fallback decides."""
 
@@ -120,12 +122,14 @@ class Host:
         kv = BlockPool(facts.num_blocks, facts.block_size, facts.caching)
         self.instance = InstanceState(INSTANCE, kv, facts.num_layers, facts.max_seqs)
         self.board = ServingBoard([self.instance], CAN, settings.slo_classes)
+        self._file = _trace_of(settings, facts)
+        self._flushed_s: Seconds = 0.0
         self.session = Session(
             policy,
             self.board,
             seed=settings.seed,
             accounts=RequestAccounts(settings.slo_classes),
-            trace=trace or _trace_of(settings, facts),
+            trace=trace or self._file,
             fallback=Stack(batch=Vllm()),
         )
         self._decider = self.session.policy
@@ -187,6 +191,9 @@ class Host:
         self._hear_durations(is_open=before is not None)
         self._hear()
         self._listen_for_silence()
+        if self._file is not None and (now_s > self._flushed_s + FLUSH_S or not self.board.requests):
+            self._file.flush()  # vLLM may be ended without a word
+            self._flushed_s = now_s
         return plan
 
     def settle(self, plan: Plan, done: Mapping[Id, int], num_done: int, found: Mapping[Id, int]) -> Run | None:
@@ -423,7 +430,7 @@ def _start(request: Id) -> Start:
     return Start(request, {INSTANCE: {}})
 
 
-def _trace_of(settings: Settings, facts: Facts) -> TraceSink | None:
+def _trace_of(settings: Settings, facts: Facts) -> FileTrace | None:
     if not settings.trace:
         return None
     about: dict[str, str | int] = {

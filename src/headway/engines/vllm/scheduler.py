@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import vllm
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, FinishReason
 from vllm.v1.request import Request as VllmRequest
 from vllm.v1.request import RequestStatus
@@ -33,6 +34,7 @@ from headway.core.nouns import Id, Seconds
 from headway.engines.vllm.asks import asks_of, rejection
 from headway.engines.vllm.chain import Chain, number
 from headway.engines.vllm.host import Facts, Host
+from headway.engines.vllm.internals import check_attributes, check_methods
 from headway.engines.vllm.plan import NO_TOKENS, Plan, Run
 from headway.engines.vllm.settings import build_policy, settings_of
 from headway.engines.vllm.versions import check
@@ -41,7 +43,6 @@ from headway.policies.serving.nouns import Request
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
-    from vllm.v1.core.sched.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +76,14 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         check(vllm.__version__)
+        check_methods(AsyncScheduler, vllm.__version__)
         super().__init__(*args, **kwargs)
+        check_attributes(self, vllm.__version__)
         refuse_what_is_not_hosted(self)
         settings = settings_of(self.vllm_config.additional_config)
         policy = build_policy(settings)
         self.waiting = self._queue = Waiting[VllmRequest]()
+        self._overlaps = bool(self.scheduler_config.async_scheduling)
         self.scheduler_reserve_full_isl = False  # whether a prompt fits is the policy's business
         self._settings = settings
         self._priorities = {promise.name: promise.priority for promise in settings.slo_classes}
@@ -258,6 +262,21 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         if self._turned:
             self._tell_turned(outputs)
         return outputs
+
+    # Where steps do not overlap (on a CPU they never do), placeholders for tokens to come are only work.
+
+    def _update_after_schedule(self, scheduler_output: SchedulerOutput) -> None:
+        if self._overlaps:
+            super()._update_after_schedule(scheduler_output)
+        else:
+            Scheduler._update_after_schedule(self, scheduler_output)
+
+    def _update_request_with_output(
+        self, request: VllmRequest, new_token_ids: list[int], is_stale: bool = False
+    ) -> Any:
+        if self._overlaps:
+            return super()._update_request_with_output(request, new_token_ids, is_stale)
+        return Scheduler._update_request_with_output(self, request, new_token_ids, is_stale)
 
     def _hear(self, host: Host, run: Run, took_s: Seconds) -> None:
         try:
