@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from headway.core.actions import Action, Preempt, Reject, Start, Wake
@@ -24,10 +23,12 @@ from headway.core.events import Event, Failed, Woke
 from headway.core.nouns import Id, Seconds
 from headway.core.policy import Policy
 from headway.core.session import Session
-from headway.core.trace import FileTrace, TraceHeader, TraceSink
+from headway.core.trace import TraceSink
 from headway.engines.vllm import amending
+from headway.engines.vllm.facts import Facts, trace_of
 from headway.engines.vllm.plan import Plan, Run
 from headway.engines.vllm.settings import CAN, Settings
+from headway.engines.vllm.under_way import UnderWay
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
@@ -44,34 +45,6 @@ FLUSH_S: Seconds = 1.0
 """The trace is written out at least so often while requests run."""
 SILENT_S: Seconds = 2.0
 """So long may requests wait without a step under way, an alarm or an answer; then the fallback decides."""
-
-
-class Facts(Struct, frozen=True, kw_only=True):
-    """What is known of a vLLM engine.
-
-    Parameters
-    ----------
-    model : str
-        Its name.
-    version : str
-        vLLM's.
-    num_layers : int
-        Layers of the model, >= 1.
-    num_blocks, block_size : int
-        Blocks of KV memory and tokens per block, >= 1.
-    caching : bool
-        Whether prefixes are remembered.
-    max_seqs : int
-        The most requests that can run at once, >= 1.
-    """
-
-    model: str
-    version: str
-    num_layers: int
-    num_blocks: int
-    block_size: int
-    caching: bool
-    max_seqs: int
 
 
 class Keeper(Protocol):
@@ -122,7 +95,7 @@ class Host:
         kv = BlockPool(facts.num_blocks, facts.block_size, facts.caching)
         self.instance = InstanceState(INSTANCE, kv, facts.num_layers, facts.max_seqs)
         self.board = ServingBoard([self.instance], CAN, settings.slo_classes)
-        self._file = _trace_of(settings, facts)
+        self._file = trace_of(settings, facts)
         self._flushed_s: Seconds = 0.0
         self.session = Session(
             policy,
@@ -138,11 +111,9 @@ class Host:
         self._alarms = Alarms()
         self._todo: deque[Callable[[], Event | None]] = deque()
         self._plan = Plan()
-        self._run: Run | None = None  # under way, as far as the board knows
-        self._over: deque[Run] = deque()  # ended on the board, but not all of it is heard of
+        self._steps = UnderWay(self.board, self.instance)
         self._new: dict[Id, None] = {}  # started on the board, but in no step yet
         self._again = Plan()
-        self._changed = False
         self._silent_since_s: Seconds | None = None
 
     # What vLLM says --------------------------------------------------------------------------------------------------
@@ -172,8 +143,9 @@ class Host:
         state = self.board.requests.get(request)
         if state is None or request not in self.instance.running:
             return
-        if self._run is not None and request in self._run.tokens:
-            self._cut(self._run, request, 0)
+        run = self._steps.run
+        if run is not None and request in run.tokens:
+            self._steps.cut(run, request, 0)
         self._new.pop(request, None)
         self.board.requeue(state)
         self._refuse(_start(request), "vLLM has taken its memory back")
@@ -184,10 +156,10 @@ class Host:
         if self._goes_on(now_s):
             return self._again
         self._plan = plan = Plan()
-        before = self._run
+        before = self._steps.run
         self._hear()
         if before is not None:  # while it was under way, no other could begin
-            self._conclude(before)
+            self._steps.conclude(before, now_s)
         self._hear_durations(is_open=before is not None)
         self._hear()
         self._listen_for_silence()
@@ -228,16 +200,7 @@ class Host:
 
     def ran(self, run: Run, step_s: Seconds) -> None:
         """Hear that the outcome of a run is there, after `step_s` seconds."""
-        now_s = self._clock.now_s()
-        if run.num_advanced == run.num_heard:  # nobody has asked for the next step
-            self.board.now_s = now_s
-            self._advance(run, now_s)
-        elif run.firsts and run.num_advanced == run.num_heard + 1:
-            for state in run.firsts:
-                state.first_token_s = now_s  # not when the next step was asked for
-        run.num_heard += 1
-        run.took_s += step_s
-        run.num_computed += run.num_tokens
+        self._steps.hear(run, step_s, self._clock.now_s())
 
     def close(self) -> None:
         """End the session, and with it the trace."""
@@ -267,7 +230,7 @@ class Host:
 
     def _refuse(self, action: Action, why: str) -> None:
         """Tell the policy of something that vLLM did not do, or has undone."""
-        self._changed = True
+        self._steps.changed = True
         refused = self.session.refuse(action, why, self.board.now_s)
         self._todo.append(lambda: replace(refused, at_s=self.board.now_s))
 
@@ -292,7 +255,7 @@ class Host:
 
     def _listen_for_silence(self) -> None:
         """Let the fallback decide where the policy has left requests waiting for nothing."""
-        idle = self._run is None and not self._over and self._alarms.next_s is None
+        idle = self._steps.is_nothing and self._alarms.next_s is None
         if not idle or not self.board.requests:
             self._silent_since_s = None
         elif self._silent_since_s is None:
@@ -332,47 +295,23 @@ class Host:
         elif isinstance(action, Unpin):
             self._keeper.let_go(action.owner)
 
-    # The step under way ----------------------------------------------------------------------------------------------
-
     def _begin(self, step: Step) -> None:
-        run = self._run = self._plan.run = Run(step)
+        run = self._plan.run = self._steps.begin(step)
         if self._new:
             self._plan.starts = [request for request in self._new if request in run.tokens]
-        self._changed = False
 
     def _goes_on(self, now_s: Seconds) -> bool:
         """Run the step under way once more, if its policy wants that and nothing has happened; says whether it does."""
-        run = self._run
-        if run is None or run.num_runs >= run.step.repeat or self._todo or self._changed:
-            return False
         alarm_s = self._alarms.next_s
-        if alarm_s is not None and alarm_s <= now_s:
+        if self._todo or (alarm_s is not None and alarm_s <= now_s) or not self._steps.goes_on(now_s):
             return False
-        if run.num_advanced < run.num_runs:
-            self._advance(run, now_s)
-        if not self.board.again(run.step):
-            return False
-        self._again.run = run
+        self._again.run = self._steps.run
         return True
-
-    def _advance(self, run: Run, now_s: Seconds) -> None:
-        """Take a run as run: its requests have come so much farther."""
-        given = self.board.advance(run.step, now_s)
-        run.num_advanced += 1
-        run.firsts = [state for state in given if state.output_tokens == 1] if run.num_advanced == 1 else []
-
-    def _conclude(self, run: Run) -> None:
-        """End the step under way on the board."""
-        if run.num_advanced < run.num_runs:
-            self._advance(run, self.board.now_s)
-        self.board.end(run.step)
-        self._run = None
-        self._over.append(run)
 
     def _hear_durations(self, *, is_open: bool) -> None:
         """Tell how long steps took, as far as that is known; `is_open` says whether the instance has become idle."""
-        while self._over and self._over[0].is_heard:
-            self._tell(self._done(self._over.popleft()))
+        for run in self._steps.heard():
+            self._tell(self._done(run))
             is_open = False
         if is_open:
             self._tell(DoorOpen(at_s=self.board.now_s, instance=INSTANCE))
@@ -392,7 +331,7 @@ class Host:
         for request, tokens in list(run.tokens.items()):
             num = done.get(request, 0)
             if num < tokens:
-                self._cut(run, request, num)
+                self._steps.cut(run, request, num)
                 if not num:
                     self._leave_out(request, is_new=request in plan.starts)
 
@@ -408,41 +347,16 @@ class Host:
         elif state.output_tokens >= state.request.max_tokens:
             amending.rest(self.instance, state)  # its last token is under way
         else:
-            self._changed = True
-
-    def _cut(self, run: Run, request: Id, tokens: int) -> None:
-        run.cut(request, tokens)
-        state = self.board.requests.get(request)
-        if state is not None and self._run is run:
-            amending.shorten(self.instance, self.board.find(run.step), state, tokens)
+            self._steps.changed = True
 
     def _give_up(self, run: Run) -> None:
         """Book that vLLM computes nothing at all of a step, or nothing of one more run of it."""
         if run.num_runs:
-            self._changed = True
+            self._steps.changed = True
             return
-        self.board.end(run.step)
-        self._run = None
+        self._steps.give_up(run)
         self._refuse(run.step, "vLLM could run none of it now")
 
 
 def _start(request: Id) -> Start:
     return Start(request, {INSTANCE: {}})
-
-
-def _trace_of(settings: Settings, facts: Facts) -> FileTrace | None:
-    if not settings.trace:
-        return None
-    about: dict[str, str | int] = {
-        "engine": f"vllm {facts.version}",
-        "model": facts.model,
-        "num_layers": facts.num_layers,
-    }
-    header = TraceHeader(
-        family="serving",
-        policy=settings.policy,
-        params=settings.policy_params,
-        seed=settings.seed,
-        facts={**about, "num_blocks": facts.num_blocks, "block_size": facts.block_size, "max_seqs": facts.max_seqs},
-    )
-    return FileTrace(settings.trace, header)

@@ -33,7 +33,8 @@ from headway.core.errors import ConfigError
 from headway.core.nouns import Id, Seconds
 from headway.engines.vllm.asks import asks_of, rejection
 from headway.engines.vllm.chain import Chain, number
-from headway.engines.vllm.host import Facts, Host
+from headway.engines.vllm.facts import Facts
+from headway.engines.vllm.host import Host
 from headway.engines.vllm.internals import check_attributes, check_methods
 from headway.engines.vllm.plan import NO_TOKENS, Plan, Run
 from headway.engines.vllm.settings import build_policy, settings_of
