@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vllm.playing import CHAT, PLAIN, Street, Vllm
@@ -26,6 +26,7 @@ def vllm() -> Vllm:
     return Vllm()
 
 
+@settings(deadline=None, max_examples=60)
 @given(body=bodies, spaced=st.booleans(), plain=st.booleans())
 def test_a_body_that_asks_nothing_passes_byte_for_byte(body: dict[str, Any], spaced: bool, plain: bool) -> None:
     vllm = Vllm()
@@ -34,6 +35,7 @@ def test_a_body_that_asks_nothing_passes_byte_for_byte(body: dict[str, Any], spa
     assert vllm.bodies == [raw]
 
 
+@settings(deadline=None, max_examples=60)
 @given(body=bodies, at_the_front=st.booleans())
 def test_what_is_asked_is_taken_out_and_the_rest_keeps_its_bytes(body: dict[str, Any], at_the_front: bool) -> None:
     vllm = Vllm()
@@ -46,6 +48,7 @@ def test_what_is_asked_is_taken_out_and_the_rest_keeps_its_bytes(body: dict[str,
     assert vllm.header(b"content-length") == [str(len(vllm.bodies[0])).encode()]
 
 
+@settings(deadline=None, max_examples=60)
 @given(raw=st.binary())
 def test_no_bytes_break_the_door(raw: bytes) -> None:
     street = Street(Vllm())

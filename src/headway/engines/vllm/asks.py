@@ -1,8 +1,8 @@
 """What a request asks of the scheduler, as it travels through vLLM; and what becomes of one that is turned away.
 
 vLLM hands flat extra arguments (``vllm_xargs``) through to its scheduler. What is asked stands there under names that
-begin with ``headway_``. On the way back a request that the policy turned away ends without a token, with finish
-reason ``abort`` and a stop reason that says why.
+begin with ``headway_``. On the way back a request that the policy turned away ends with finish reason ``abort``, a stop
+reason that says why, and one token without meaning: the end of a stream without a token vLLM keeps to itself.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         self.finish_requests(request.request_id, RequestStatus.FINISHED_ABORTED)
         told = EngineCoreOutput(
             request_id=request.request_id,
-            new_token_ids=[],
+            new_token_ids=_last_word(request),
             finish_reason=FinishReason.ABORT,
             stop_reason=why,
             events=request.take_events(),
@@ -335,6 +335,16 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         if self.host is not None:
             _quietly(self.host.close)
         super().shutdown()
+
+
+def _last_word(request: VllmRequest) -> list[int]:
+    """Return a token that says nothing: vLLM's API keeps the end of a stream to itself that comes without a token.
+
+    A token whose log-probabilities are asked for and not there would be an error.
+    """
+    if request.sampling_params.logprobs is not None:
+        return []
+    return [getattr(request.sampling_params, "_eos_token_id", None) or 0]
 
 
 def _quietly(close: Any) -> None:
