@@ -25,6 +25,8 @@ class Facts(Struct, frozen=True, kw_only=True):
         Whether prefixes are remembered.
     max_seqs : int
         The most requests that can run at once, >= 1.
+    max_tokens : int
+        The most tokens of one step, >= `max_seqs`.
     """
 
     model: str
@@ -34,6 +36,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     block_size: int
     caching: bool
     max_seqs: int
+    max_tokens: int
 
 
 def trace_of(settings: Settings, facts: Facts) -> FileTrace | None:

@@ -106,6 +106,7 @@ class Host:
             fallback=Stack(batch=Vllm()),
         )
         self._decider = self.session.policy
+        self._max_tokens = facts.max_tokens
         self._clock = clock
         self._keeper = keeper
         self._alarms = Alarms()
@@ -297,8 +298,20 @@ class Host:
 
     def _begin(self, step: Step) -> None:
         run = self._plan.run = self._steps.begin(step)
+        if run.num_tokens > self._max_tokens:
+            self._fit(run)
         if self._new:
             self._plan.starts = [request for request in self._new if request in run.tokens]
+
+    def _fit(self, run: Run) -> None:
+        """Cut a step to what vLLM computes at once, the last pieces first: decodes come before them, and stay whole."""
+        for piece in reversed(run.step.pieces):
+            over = run.num_tokens - self._max_tokens
+            if over <= 0:
+                return
+            tokens = max(1, piece.tokens - over)
+            if tokens < piece.tokens:
+                self._steps.cut(run, piece.request, tokens)
 
     def _goes_on(self, now_s: Seconds) -> bool:
         """Run the step under way once more, if its policy wants that and nothing has happened; says whether it does."""

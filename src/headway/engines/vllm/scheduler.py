@@ -366,6 +366,7 @@ def facts_of(scheduler: Scheduler) -> Facts:
         block_size=scheduler.block_size,
         caching=bool(scheduler.cache_config.enable_prefix_caching),
         max_seqs=scheduler.max_num_active_reqs,
+        max_tokens=scheduler.max_num_scheduled_tokens,
     )
 
 
