@@ -20,7 +20,7 @@ from importlib.util import find_spec
 
 from headway.core.errors import HeadwayError
 
-PARTS = ("live", "recorded", "closed", "endpoints", "kernels")
+PARTS = ("live", "vllm", "recorded", "closed", "endpoints", "kernels")
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ KINDS = {"errors": "virtual / live - 1", "errors_with_own_prices": "with prices 
 def percentiles(columns: dict[str, Any]) -> dict[str, float]:
     """Return the percentiles that are compared, in seconds."""
     return {
-        f"p{percent}_{metric}": float(np.percentile(columns[metric], percent))
+        f"p{percent}_{metric}": float(np.nanpercentile(columns[metric], percent))
         for percent in PERCENTS
         for metric in METRICS
     }
@@ -31,7 +31,7 @@ def errors(virtual: dict[str, Any], live: dict[str, Any]) -> dict[str, float]:
 
 def request_errors(virtual: dict[str, Any], live: dict[str, Any]) -> dict[str, float]:
     """Return by which share the request in the middle is off, without a sign."""
-    return {metric: float(np.median(np.abs(virtual[metric] / live[metric] - 1))) for metric in METRICS}
+    return {metric: float(np.nanmedian(np.abs(virtual[metric] / live[metric] - 1))) for metric in METRICS}
 
 
 def summary(rows: list[dict[str, Any]], others_busy_frac: float) -> dict[str, Any]:

@@ -52,12 +52,12 @@ def plan(name: str, rate_per_s: float, seconds: float, seed: int) -> list[Planne
     ]
 
 
-def checkpoint() -> Path:
-    """Return the random model with the tokenizer of the shipped one, written at the first time."""
+def checkpoint(shape: dict[str, int] = SHAPE) -> Path:
+    """Return a random model with the tokenizer of the shipped one, written at the first time."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "headway" / "bench"
-    folder = cache / f"fidelity-{SHAPE['hidden_size']}x{SHAPE['num_hidden_layers']}"
+    folder = cache / f"fidelity-{shape['hidden_size']}x{shape['num_hidden_layers']}"
     if not (folder / "tokenizer.json").is_file():
-        write(SHAPE, folder)
+        write(shape, folder)
         speak_plainly(folder)
         for name in ("tokenizer_config.json", "tokenizer.json"):
             shutil.copy(shipped_folder() / name, folder / name)
@@ -70,8 +70,8 @@ def speak_plainly(folder: Path) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(shipped_folder() / "tokenizer.json"))
-    texts = [tokenizer.decode([token]) for token in range(SHAPE["vocab_size"])]
     weights = load_file(folder / "model.safetensors")
+    texts = [tokenizer.decode([token]) for token in range(len(weights["model.embed_tokens.weight"]))]
     mute = [token for token, text in enumerate(texts) if not text or "\ufffd" in text]
     weights["model.embed_tokens.weight"][mute] = 0  # tied: their logits are 0, and there is always a larger one
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

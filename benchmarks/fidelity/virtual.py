@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from headway.app.calibrate.steps import MeasuredStep
 from headway.app.cli.calibrate import save
 from headway.core import catalogue
 from headway.core.scenario import Outcome
+from headway.core.session import Instrument
 from headway.sim.serving.cost.fitted import Calibration
 from headway.sim.serving.recipe import FleetSpec
 from headway.sim.serving.scenario import ServingScenario
@@ -37,11 +38,14 @@ class Twin:
     calibration : Calibration
         Its prices.
     policy : str
-        Who decides, with its defaults.
+        Who decides.
+    params : mapping
+        Of the policy; its defaults where there are none.
     """
 
     calibration: Calibration
     policy: str
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def capacity_per_s(self, seed: int) -> float:
         """Return how many requests a second it serves when all are there at once."""
@@ -51,13 +55,17 @@ class Twin:
 
     def felt(self, table: RequestTable) -> dict[str, Any]:
         """Return what clients would have felt, in the order of the table."""
-        outcome, beside = self.play(table), self.calibration.overheads
+        return self.seen(self.play(table), table)
+
+    def seen(self, outcome: Outcome, table: RequestTable) -> dict[str, Any]:
+        """Return what clients would have felt of what was played."""
+        beside = self.calibration.overheads
         back = np.argsort(outcome.works["row"])
         ttft_s = outcome.works["ttft_s"][back] + beside["first_token_s"]
         e2e_s = outcome.works["e2e_s"][back] + beside["last_token_s"]
         return {"ttft_s": ttft_s, "e2e_s": e2e_s, "tpot_s": (e2e_s - ttft_s) / np.maximum(table.output_tokens - 1, 1)}
 
-    def play(self, table: RequestTable) -> Outcome:
+    def play(self, table: RequestTable, instruments: Sequence[Instrument] = ()) -> Outcome:
         """Play requests by the same door as `headway run`."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -69,8 +77,8 @@ class Twin:
                 max_running=self.calibration.max_seqs,
             )
             scenario = ServingScenario(trace=TraceSpec(source=str(folder / "requests.csv")), fleet=(fleet,))
-            return scenario.play(catalogue.build(self.policy, {}))
+            return scenario.play(catalogue.build(self.policy, dict(self.params)), instruments=instruments)
 
     def with_prices_of(self, steps: Sequence[MeasuredStep]) -> Twin:
         """Return it with prices fitted to the steps of a run itself: what is off then is not the prices' fault."""
-        return Twin(msgspec.structs.replace(self.calibration, price=fit_price(steps)), self.policy)
+        return replace(self, calibration=msgspec.structs.replace(self.calibration, price=fit_price(steps)))
