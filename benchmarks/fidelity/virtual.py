@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fidelity.known_times import KnownPrice, KnownScenario, OneByOne
 from fidelity.stand_in import OUTPUTS, PROMPTS
 from headway.app.calibrate.fit import fit_price
 from headway.app.calibrate.steps import MeasuredStep
@@ -41,11 +42,14 @@ class Twin:
         Who decides.
     params : mapping
         Of the policy; its defaults where there are none.
+    known : KnownPrice or None
+        How long the steps of a live run took, instead of prices.
     """
 
     calibration: Calibration
     policy: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    known: KnownPrice | None = None
 
     def capacity_per_s(self, seed: int) -> float:
         """Return how many requests a second it serves when all are there at once."""
@@ -76,9 +80,20 @@ class Twin:
                 block_size=self.calibration.block_size,
                 max_running=self.calibration.max_seqs,
             )
-            scenario = ServingScenario(trace=TraceSpec(source=str(folder / "requests.csv")), fleet=(fleet,))
-            return scenario.play(catalogue.build(self.policy, dict(self.params)), instruments=instruments)
+            trace, policy = (
+                TraceSpec(source=str(folder / "requests.csv")),
+                catalogue.build(self.policy, {**self.params}),
+            )
+            if self.known is None:
+                return ServingScenario(trace=trace, fleet=(fleet,)).play(policy, instruments=instruments)
+            scenario = KnownScenario(trace=trace, fleet=(fleet,))
+            scenario.known = self.known
+            return scenario.play(OneByOne(policy, self.known), instruments=instruments)
 
     def with_prices_of(self, steps: Sequence[MeasuredStep]) -> Twin:
         """Return it with prices fitted to the steps of a run itself: what is off then is not the prices' fault."""
         return replace(self, calibration=msgspec.structs.replace(self.calibration, price=fit_price(steps)))
+
+    def with_times_of(self, steps: Sequence[MeasuredStep], start_s: float) -> Twin:
+        """Return it with steps that take as long as those of a run did at that time, which began at `start_s`."""
+        return replace(self, known=KnownPrice(self.calibration.price, steps, start_s))

@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fidelity import live_score, stand_in
-from fidelity.live import tell
 from fidelity.vllm_runs import OWN, Measuring, Traffic
 from fidelity.vllm_server import Setup
-from fidelity.vllm_twin import calibration_of, capacity_per_s, compare, own_params, twin
+from fidelity.vllm_twin import calibration_of, capacity_per_s, compare, twin
 from headway.traces import reshape
 from race.machine import facts
 
@@ -41,7 +43,11 @@ SATURATED = 400
 """Requests by which the capacity is found."""
 TARGETS = {"p50_tpot_s": 0.03, "p50_e2e_s": 0.03, "p50_ttft_s": 0.10}
 """Of runs below saturation."""
-COLUMNS = (*(f"p{percent}_{metric}" for percent in live_score.PERCENTS for metric in live_score.METRICS), "tokens_per_s")
+KINDS = {"errors": "virtual / live - 1", "errors_with_own_times": "each step as long as live"}
+COLUMNS = (
+    *(f"p{percent}_{metric}" for percent in live_score.PERCENTS for metric in live_score.METRICS),
+    "tokens_per_s",
+)
 
 
 def add(subparsers: Any) -> None:
@@ -133,26 +139,41 @@ class Comparison:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the worst errors below saturation, and beyond."""
+    """Return the median and the worst error, below capacity and past it."""
     noise = max(row["others_busy_frac"] for row in rows)
     found: dict[str, Any] = {"others_busy_frac": noise, "is_quiet": noise <= live_score.QUIET_FRAC}
-    for name, those in (("below", [r for r in rows if r["load_frac"] < 1]), ("past", [r for r in rows if r["load_frac"] >= 1])):
-        for column in COLUMNS if those else ():
-            off = sorted(abs(row["errors"][column]) for row in those)
-            found[f"{name}_{column}"] = {"median": off[len(off) // 2], "worst": off[-1]}
+    for side, is_below in (("below", True), ("past", False)):
+        those = [row for row in rows if (row["load_frac"] < 1) is is_below]
+        found[side] = {column: _spread([row["errors"][column] for row in those]) for column in COLUMNS}
     return found
 
 
+def _spread(errors: Sequence[float]) -> dict[str, float]:
+    off = np.abs(errors) if errors else np.array([math.nan])
+    return {"median": float(np.median(off)), "worst": float(off.max())}
+
+
 def show(found: dict[str, Any]) -> None:
-    """Print a table."""
-    for key, title in live_score.KINDS.items():
-        print(f"{title:30}" + "".join(f"{name.removesuffix('_s'):>10}" for name in COLUMNS) + "   steps  others")
+    """Print tables."""
+    for key, title in KINDS.items():
+        print(f"{title:30}{_head()}   steps  others")
         for row in found["runs"]:
-            cells = "".join(f"{row[key][name]:+10.1%}" for name in COLUMNS)
-            print(f"{row['policy']:20}{row['load_frac']:6.0%}    {cells}{row['steps']['total_frac']:+8.1%}{row['others_busy_frac']:8.1%}")
-    print(f"{'live: seconds':30}" + "".join(f"{name.removesuffix('_s'):>10}" for name in COLUMNS))
+            share = f"{row['steps']['total_frac']:+8.1%}{row['others_busy_frac']:8.1%}"
+            print(_name(row) + "".join(f"{row[key][name]:+10.1%}" for name in COLUMNS) + share)
+    print(f"{'live, in seconds':30}{_head()}")
     for row in found["runs"]:
-        print(f"{row['policy']:20}{row['load_frac']:6.0%}    " + "".join(f"{row['live'][name]:10.4g}" for name in COLUMNS))
+        print(_name(row) + "".join(f"{row['live'][name]:10.4g}" for name in COLUMNS))
+    for name, target in TARGETS.items():
+        print(f"{name}, below capacity: worst {found['summary']['below'][name]['worst']:.1%}; target {target:.0%}")
+    if not found["summary"]["is_quiet"]:
+        print(
+            f"Other work took more than {live_score.QUIET_FRAC:.0%} of the processors: only the second table says much."
+        )
 
 
-__all__ = ["add", "own_params", "run", "show", "tell"]
+def _head() -> str:
+    return "".join(f"{name.removesuffix('_s'):>10}" for name in (*COLUMNS[:-1], "tokens/s"))
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['policy']:20}{row['load_frac']:6.0%}    "

@@ -135,7 +135,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, said: Path) -> None:
                 return
         time.sleep(0.5)
     words = [line for line in said.read_text().splitlines() if "Error" in line] or ["nothing about why"]
-    print(said.read_text()[-3000:], file=sys.stderr)  # noqa: T201
+    print(said.read_text()[-3000:], file=sys.stderr)
     raise EngineError(f"fidelity vllm: the server must start, got: {words[-1]}. See {said}.")
 
 

@@ -15,7 +15,6 @@ from headway.app.bench.answer import Answer
 from headway.app.calibrate.calibration import machine
 from headway.app.calibrate.fit import errors as step_errors
 from headway.app.calibrate.fit import fit
-from headway.app.calibrate.steps import MeasuredStep
 from headway.core.events import Event
 from headway.policies.serving.nouns import StepDone
 from headway.sim.serving.cost.fitted import Calibration
@@ -110,7 +109,9 @@ def _account(took_s: Any, tokens: Any, runs: Any) -> dict[str, float]:
     }
 
 
-def compare(calibration: Calibration, name: str, params: Mapping[str, Any], load: float, piece: Piece) -> dict[str, Any]:
+def compare(
+    calibration: Calibration, name: str, params: Mapping[str, Any], load: float, piece: Piece
+) -> dict[str, Any]:
     """Play what was sent, and hold what clients felt against it."""
     mine, facts = piece.answers, piece.log.facts
     table = RequestTable(
@@ -120,8 +121,10 @@ def compare(calibration: Calibration, name: str, params: Mapping[str, Any], load
     )
     ours, heard = twin(calibration, name, params, facts), Steps()
     virtual = _honest(ours.seen(ours.play(table, [heard]), table), table)
-    known = _honest(ours.with_prices_of(piece.log.steps).felt(table), table)
-    live = _honest({metric: np.array([getattr(answer, metric) for answer in mine]) for metric in live_score.METRICS}, table)
+    start_s = piece.log.sent[mine[0].answer_id].arrival_s
+    known = _honest(ours.with_times_of(piece.log.steps, start_s).felt(table), table)
+    felt = {metric: np.array([getattr(answer, metric) for answer in mine]) for metric in live_score.METRICS}
+    live = _honest(felt, table)
     rates = {key: tokens_per_s(table, felt) for key, felt in (("live", live), ("virtual", virtual), ("known", known))}
     return {
         "policy": name,
@@ -132,8 +135,7 @@ def compare(calibration: Calibration, name: str, params: Mapping[str, Any], load
         "live": live_score.percentiles(live) | {"tokens_per_s": rates["live"]},
         "virtual": live_score.percentiles(virtual) | {"tokens_per_s": rates["virtual"]},
         "errors": live_score.errors(virtual, live) | {"tokens_per_s": rates["virtual"] / rates["live"] - 1},
-        "errors_with_own_prices": live_score.errors(known, live)
-        | {"tokens_per_s": rates["known"] / rates["live"] - 1},
+        "errors_with_own_times": live_score.errors(known, live) | {"tokens_per_s": rates["known"] / rates["live"] - 1},
         "median_request_error": live_score.request_errors(virtual, live),
         "steps": step_errors(calibration.price, piece.log.steps),
         "live_steps": account(piece.log.lines) | _queue(piece.log.lines),
@@ -142,8 +144,9 @@ def compare(calibration: Calibration, name: str, params: Mapping[str, Any], load
 
 
 def _honest(felt: dict[str, Any], table: RequestTable) -> dict[str, Any]:
-    """Leave out the time per further token where there is none."""
-    return felt | {"tpot_s": np.where(table.output_tokens > 1, felt["tpot_s"], np.nan)}
+    """Leave out the time per further token where there is none, or where two came at once."""
+    is_known = (table.output_tokens > 1) & (felt["tpot_s"] > 0)
+    return felt | {"tpot_s": np.where(is_known, felt["tpot_s"], np.nan)}
 
 
 def tokens_per_s(table: RequestTable, felt: Mapping[str, Any]) -> float:
@@ -155,10 +158,6 @@ def _queue(lines: Sequence[Line]) -> dict[str, float]:
     """Return how many ran and waited, in the mean over the time that the engine worked."""
     took_s = np.array([line.took_s for line in lines])
     return {
-        name: float(np.average([getattr(line, name) for line in lines], weights=took_s)) for name in ("running", "waiting")
+        name: float(np.average([getattr(line, name) for line in lines], weights=took_s))
+        for name in ("running", "waiting")
     }
-
-
-def steps_of(pieces: Sequence[Piece]) -> list[MeasuredStep]:
-    """Return all steps of some pieces."""
-    return [step for piece in pieces for step in piece.log.steps]
