@@ -1,4 +1,4 @@
-"""Virtual time in which a step takes as long as the live one that began then: what is off still is the world's fault."""
+"""Virtual time in which a step takes as long as the live one that began then: what is off is the fault of the world."""
 
 from __future__ import annotations
 
