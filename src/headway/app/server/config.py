@@ -10,19 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from headway.core.errors import ConfigError
-from headway.core.nouns import Slo
 from headway.core.slo import SloClass
 from headway.engines.llm.config import EngineConfig
+from headway.policies.serving.promises import SLO_CLASSES
 
 KEY_VARIABLE = "HEADWAY_API_KEY"
 """Environment variable with further API keys, separated by commas."""
-
-SLO_CLASSES = (
-    SloClass(name="interactive", slos=(Slo("ttft_s", 1.0, 0.95), Slo("tpot_s", 0.1, 0.95)), priority=1),
-    SloClass(name="default", slos=(Slo("ttft_s", 5.0, 0.95), Slo("tpot_s", 0.25, 0.95))),
-    SloClass(name="batch", priority=-1),
-)
-"""The promises that requests can name unless the configuration has its own."""
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):

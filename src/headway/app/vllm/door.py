@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headway.app.server.auth import KeyRing
-from headway.app.server.config import SLO_CLASSES
 from headway.app.server.errors import ApiError
 from headway.app.server.limits import discard_body, read_body
 from headway.app.server.promises import Promises
@@ -116,7 +115,7 @@ def _desk(state: Any, registry: CollectorRegistry) -> _Desk:
     additional = getattr(getattr(state, "vllm_config", None), "additional_config", None)
     settings = settings_of(additional)
     own = decode(DoorSettings, additional.get(KEY, {}) if isinstance(additional, Mapping) else {}, where="vllm: door")
-    classes = settings.slo_classes or SLO_CLASSES
+    classes = settings.slo_classes
     keys = getattr(getattr(state, "args", None), "api_key", None) or [os.environ.get("VLLM_API_KEY", "")]
     return _Desk(
         AskingDesk(Promises(classes, settings.default_slo_class), frozenset(promise.name for promise in classes)),

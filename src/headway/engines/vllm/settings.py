@@ -14,6 +14,7 @@ from headway.core.policy import Policy
 from headway.core.slo import SloClass
 from headway.engines.choosing import choose
 from headway.policies.serving.board import ServingBoard
+from headway.policies.serving.promises import SLO_CLASSES
 
 KEY = "headway"
 CAN = frozenset({"repeat"})
@@ -30,7 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy_params : dict
         Its parameters.
     slo_classes : tuple of SloClass
-        The promises that requests can name.
+        The promises that requests can name; those of `headway serve` by default.
     default_slo_class : str
         The one of requests that name none.
     seed : int
@@ -41,7 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     policy: str = "serving/headway"
     policy_params: dict[str, Any] = {}
-    slo_classes: tuple[SloClass, ...] = ()
+    slo_classes: tuple[SloClass, ...] = SLO_CLASSES
     default_slo_class: str = "default"
     seed: int = 0
     trace: str = ""

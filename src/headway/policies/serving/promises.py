@@ -7,9 +7,16 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from headway.core.nouns import Seconds
+from headway.core.nouns import Seconds, Slo
 from headway.core.slo import SloClass
 from headway.policies.serving.nouns import Request
+
+SLO_CLASSES = (
+    SloClass(name="interactive", slos=(Slo("ttft_s", 1.0, 0.95), Slo("tpot_s", 0.1, 0.95)), priority=1),
+    SloClass(name="default", slos=(Slo("ttft_s", 5.0, 0.95), Slo("tpot_s", 0.25, 0.95))),
+    SloClass(name="batch", priority=-1),
+)
+"""The promises that requests can name unless an executor is told others."""
 
 
 class Promise(Struct, frozen=True, gc=False):
