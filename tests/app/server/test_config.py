@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from headway.app.server import SLO_CLASSES, ServerConfig, keys_of
+from headway.app.server import ServerConfig, keys_of
 from headway.app.server.record import AccessLog
 from headway.core.errors import ConfigError
 from headway.core.slo import SloClass
 from headway.engines.llm.config import EngineConfig
+from headway.policies.serving.promises import SLO_CLASSES
 
 ENGINE = EngineConfig(model="somewhere")
 

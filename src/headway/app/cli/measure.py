@@ -20,9 +20,9 @@ from headway.app.bench.serve import Plan, Watch, bench
 from headway.app.bench.target import CHAT, COMPLETIONS, Target
 from headway.app.cli.needs import need
 from headway.app.cli.output import err
-from headway.app.server import SLO_CLASSES
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import number
+from headway.policies.serving.promises import SLO_CLASSES
 
 BACKENDS = {"openai": COMPLETIONS, "vllm": COMPLETIONS, "openai-chat": CHAT}
 """Names of ways to ask, and their paths."""

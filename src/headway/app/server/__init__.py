@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headway.app.server.config import KEY_VARIABLE, SLO_CLASSES, ServerConfig, keys_of
+from headway.app.server.config import KEY_VARIABLE, ServerConfig, keys_of
 from headway.core.errors import missing_extra
 from headway.engines.llm.messages import Ready
 
-__all__ = ["KEY_VARIABLE", "SLO_CLASSES", "ServerConfig", "keys_of", "run"]
+__all__ = ["KEY_VARIABLE", "ServerConfig", "keys_of", "run"]
 
 
 def run(
