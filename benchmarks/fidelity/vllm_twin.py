@@ -122,7 +122,8 @@ def compare(
     ours, heard = twin(calibration, name, params, facts), Steps()
     virtual = _honest(ours.seen(ours.play(table, [heard]), table), table)
     start_s = piece.log.sent[mine[0].answer_id].arrival_s
-    known = _honest(ours.with_times_of(piece.log.steps, start_s).felt(table), table)
+    timed, again = ours.with_times_of(piece.log.steps, start_s), Steps()
+    known = _honest(timed.seen(timed.play(table, [again]), table), table)
     felt = {metric: np.array([getattr(answer, metric) for answer in mine]) for metric in live_score.METRICS}
     live = _honest(felt, table)
     rates = {key: tokens_per_s(table, felt) for key, felt in (("live", live), ("virtual", virtual), ("known", known))}
@@ -140,6 +141,7 @@ def compare(
         "steps": step_errors(calibration.price, piece.log.steps),
         "live_steps": account(piece.log.lines) | _queue(piece.log.lines),
         "virtual_steps": heard.account(),
+        "known_steps": again.account(),
     }
 
 
