@@ -136,7 +136,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, said: Path) -> None:
         time.sleep(0.5)
     words = [line for line in said.read_text().splitlines() if "Error" in line] or ["nothing about why"]
     print(said.read_text()[-3000:], file=sys.stderr)
-    raise EngineError(f"fidelity vllm: the server must start, got: {words[-1]}. See {said}.")
+    raise EngineError(
+        f"fidelity vllm: the server must start, got: {words[-1]}. Name an interpreter that has vLLM with --python."
+    )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
