@@ -7,11 +7,13 @@ which a real model would have computed nonsense.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
+
+from headway.sim.serving.price import BatchShape, Chunk
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import CachedRequestData, NewRequestData, SchedulerOutput
@@ -40,6 +42,15 @@ class NoModel:
         The memory, as vLLM was told.
     checks : bool
         Whether memory is written and read; without it a step costs next to nothing.
+
+    Attributes
+    ----------
+    num_steps, num_sampled : int
+        Steps that were run, and tokens that were given.
+    shape : BatchShape
+        What the latest step came to.
+    stops_at : dict of str to int
+        After how many tokens of output the model stops, for those requests of which it does.
     """
 
     def __init__(self, num_blocks: int, block_size: int, checks: bool = True) -> None:
@@ -47,6 +58,7 @@ class NoModel:
         self.stops_at: dict[str, int] = {}
         self.num_steps = 0
         self.num_sampled = 0
+        self.shape = BatchShape(0, 0)
         self._block_size = block_size
         self._memory = np.zeros(num_blocks * block_size, np.uint64)
         self._checks = checks
@@ -66,6 +78,7 @@ class NoModel:
             return EMPTY_MODEL_RUNNER_OUTPUT
         self.num_steps += 1
         ids = list(counts)
+        self.shape = self._shape(counts)
         if self._checks:
             for id in ids:
                 _check_known(id, self.rows[id], counts[id])
@@ -99,6 +112,17 @@ class NoModel:
                 row.blocks = list(blocks[0])
             elif blocks is not None:
                 row.blocks += blocks[0]
+
+    def _shape(self, counts: Mapping[str, int]) -> BatchShape:
+        """Return what a step comes to, as a price list sees it."""
+        decodes, chunks = [], []
+        for id, count in counts.items():
+            row = self.rows[id]
+            if len(row.tokens) - row.computed == 1 and len(row.tokens) > row.num_prompt:
+                decodes.append(row.computed)
+            else:
+                chunks.append(Chunk(count, row.computed))
+        return BatchShape(len(decodes), sum(decodes), tuple(chunks))
 
     def _sample(self, id: str, count: int) -> list[int]:
         row = self.rows[id]

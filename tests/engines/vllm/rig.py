@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from engines.vllm.model import STOP, NoModel
+from headway.core.nouns import Seconds
+from headway.sim.serving.price import StepPrice
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -25,11 +27,34 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.kv_cache_interface import KVCacheConfig
     from vllm.v1.outputs import ModelRunnerOutput
+    from vllm.v1.request import Request
 
 SYNC = "vllm.v1.core.sched.scheduler.Scheduler"
 ASYNC = "vllm.v1.core.sched.async_scheduler.AsyncScheduler"
 HOSTED = "headway.engines.vllm.scheduler.HeadwayScheduler"
 VOCAB = 100
+FAR_S = 4e9
+BREATH_S = 1e-3
+"""So long does `EngineCore` sleep when it could compute nothing."""
+
+
+class HandClock:
+    """A clock that somebody moves."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def now_s(self) -> Seconds:
+        """Return the present."""
+        return self._now_s
+
+    def move_to(self, at_s: Seconds) -> None:
+        """Let it be `at_s`, unless it is later."""
+        self._now_s = max(self._now_s, at_s)
+
+    async def sleep_until(self, at_s: Seconds) -> None:
+        """Nobody sleeps in a scheduler."""
+        raise NotImplementedError
 
 
 class Told(Struct):
@@ -59,7 +84,7 @@ class Rig:
     num_blocks : int
         KV blocks that requests can use; vLLM is given one more, which it keeps empty.
     block_size, max_seqs, max_batched_tokens, context_tokens : int
-        vLLM's settings.
+        vLLM's settings; a context is as long as the memory by default, at most 4096 tokens.
     caching : bool
         Whether prefixes are remembered.
     overlapped : bool
@@ -70,8 +95,10 @@ class Rig:
         Whether the model checks memory; see `NoModel`.
     tokens_with_new : bool
         Whether preempted requests are sent to the runner as new ones, as for vLLM's second model runner.
+    price : StepPrice or None
+        How long steps take; Headway's scheduler is then given a clock that moves by these times alone.
     on_executed : callable or None
-        Called with vLLM's `SchedulerOutput` when a step has been run, before its output is handed back.
+        Called when a step has computed something, before its output is handed back.
     """
 
     def __init__(
@@ -82,14 +109,15 @@ class Rig:
         block_size: int = 16,
         max_seqs: int = 64,
         max_batched_tokens: int = 2048,
-        context_tokens: int = 4096,
+        context_tokens: int | None = None,
         caching: bool = True,
         overlapped: bool = False,
         headway: Mapping[str, Any] | None = None,
         scheduling_policy: str = "fcfs",
         checks: bool = True,
         tokens_with_new: bool = False,
-        on_executed: Callable[[SchedulerOutput], None] | None = None,
+        price: StepPrice | None = None,
+        on_executed: Callable[[], None] | None = None,
         **engine_args: Any,
     ) -> None:
         self.overlapped = overlapped
@@ -98,7 +126,7 @@ class Rig:
             block_size=block_size,
             max_num_seqs=max_seqs,
             max_num_batched_tokens=max(max_batched_tokens, max_seqs),
-            max_model_len=context_tokens,
+            max_model_len=context_tokens or min(4096, num_blocks * block_size),
             enable_prefix_caching=caching,
             scheduling_policy=scheduling_policy,
             additional_config={} if headway is None else {"headway": dict(headway)},
@@ -108,16 +136,22 @@ class Rig:
         self.config.cache_config.num_gpu_blocks = num_blocks + 1
         self.model = NoModel(num_blocks + 1, block_size, checks)
         self.told: dict[str, Told] = {}
+        self.requests: dict[str, Request] = {}
         self.num_calls = 0
         self.num_free_at_start = num_blocks
         self._hasher = _hasher(self.config) if caching else None
-        self._on_executed = on_executed
-        self._queue: deque[tuple[SchedulerOutput, ModelRunnerOutput]] = deque()
+        self.on_executed = on_executed
+        self.clock = HandClock()
+        self._price = price
+        self._idle_s = 0.0  # when the model has run all that it was given
+        self._queue: deque[tuple[SchedulerOutput, ModelRunnerOutput, Seconds]] = deque()
         self._aborts: list[str] = []
         self._again: list[str] = []
         self.scheduler = self._build(num_blocks + 1)
         if tokens_with_new:
             self.scheduler.use_v2_model_runner = True
+        if price is not None:
+            self._set_clock()
 
     def _build(self, num_blocks: int) -> Scheduler:
         from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
@@ -137,6 +171,11 @@ class Rig:
         )
         return built
 
+    def _set_clock(self) -> None:
+        hosted: Any = self.scheduler
+        if hasattr(hosted, "host"):
+            hosted._clock = hosted.host._clock = self.clock
+
     # What comes in ---------------------------------------------------------------------------------------------------
 
     def add(
@@ -147,7 +186,6 @@ class Rig:
         stops_at: int | None = None,
         priority: int = 0,
         xargs: Mapping[str, Any] | None = None,
-        arrival_s: float | None = None,
     ) -> None:
         """Send a request: its prompt (or how many tokens of its own), and after how many tokens the model stops."""
         from vllm.sampling_params import SamplingParams
@@ -160,9 +198,11 @@ class Rig:
         self.told[id] = Told(id, len(tokens), min(max_tokens, stops_at or max_tokens, room))
         if stops_at is not None:
             self.model.stops_at[id] = stops_at
+        arrival_s = None if self._price is None else FAR_S + self.clock.now_s()  # not before now, whenever that is
         request = Request(
             id, tokens, params, None, priority=priority, arrival_time=arrival_s, block_hasher=self._hasher
         )
+        self.requests[id] = request
         self.scheduler.add_request(request)
 
     def cancel(self, id: str) -> None:
@@ -195,7 +235,10 @@ class Rig:
         if not self.has_work:
             return False
         self.num_calls += 1
-        return self._step_overlapped() if self.overlapped else self._step()
+        did = self._step_overlapped() if self.overlapped else self._step()
+        if not did and self.scheduler.has_requests():
+            self.clock.move_to(self.clock.now_s() + BREATH_S)
+        return did
 
     def run(self, max_calls: int = 10_000) -> None:
         """Step until nothing is left to do.
@@ -216,7 +259,7 @@ class Rig:
         if not self.scheduler.has_requests():
             return False
         told = self.scheduler.schedule()
-        self._update(told, self._execute(told))
+        self._update(told, *self._execute(told))
         return told.total_num_scheduled_tokens > 0
 
     def _step_overlapped(self) -> bool:
@@ -224,21 +267,26 @@ class Rig:
         if self.scheduler.has_requests():
             told = self.scheduler.schedule()
             did = told.total_num_scheduled_tokens > 0
-            self._queue.appendleft((told, self._execute(told)))
+            self._queue.appendleft((told, *self._execute(told)))
             if len(self._queue) < 2 and (did or self.scheduler.has_requests()):
                 return did
         if self._queue:
             self._update(*self._queue.pop())
         return did
 
-    def _execute(self, told: SchedulerOutput) -> ModelRunnerOutput:
+    def _execute(self, told: SchedulerOutput) -> tuple[ModelRunnerOutput, Seconds]:
+        """Hand a step to the model; returns what comes of it, and when."""
         self.scheduler.get_grammar_bitmask(told)
         output = self.model.run(told)
-        if self._on_executed is not None:
-            self._on_executed(told)
-        return output
+        self._idle_s = max(self._idle_s, self.clock.now_s())
+        if self._price is not None and told.total_num_scheduled_tokens:
+            self._idle_s += self._price.step_s(self.model.shape)
+        return output, self._idle_s
 
-    def _update(self, told: SchedulerOutput, output: ModelRunnerOutput) -> None:
+    def _update(self, told: SchedulerOutput, output: ModelRunnerOutput, end_s: Seconds) -> None:
+        self.clock.move_to(end_s)
+        if self.on_executed is not None and told.total_num_scheduled_tokens:
+            self.on_executed()
         self._abort(self._aborts)
         self._aborts, self._again = [], self._again + self._aborts
         for outputs in self.scheduler.update_from_output(told, output).values():
