@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 from engines.vllm.rig import ASYNC, HOSTED, SYNC, Rig
-
 from headway.sim.serving.price import LinearPrice
 
 POLICIES: dict[str, dict[str, Any]] = {
@@ -186,6 +186,9 @@ def main() -> int:
     parser.add_argument("--policies", nargs="*", default=list(POLICIES), choices=list(POLICIES), help="hosted policies")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
+    if find_spec("vllm") is None:
+        print("vllm_cost: skipped, for vLLM is not installed (make vllm).", file=sys.stderr)
+        return 0
     found = compare(args.orders, args.policies, args.sizes, args.steps, args.rounds)
     if args.json:
         print(json.dumps(found))
