@@ -55,4 +55,6 @@ def trace_of(settings: Settings, facts: Facts) -> FileTrace | None:
         seed=settings.seed,
         facts={**about, "num_blocks": facts.num_blocks, "block_size": facts.block_size, "max_seqs": facts.max_seqs},
     )
-    return FileTrace(settings.trace, header)
+    trace = FileTrace(settings.trace, header)
+    trace.flush()  # vLLM may be ended without a word
+    return trace
