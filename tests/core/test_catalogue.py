@@ -32,6 +32,7 @@ SHARED = {
     "composed",
     "copies",
     "draft",
+    "fair_counters",
     "feasible",
     "hexgen_replay",
     "intelligence_metrics",
