@@ -14,7 +14,7 @@ FLAGS = {
     "": "--debug --version",
     "serve": (
         "<model> --access-log --adapter --api-key --api-key-file --block-size --config --context "
-        "--default-slo-class --device --drain-timeout --dtype --host --json --kv-memory --max-body "
+        "--default-slo-class --device --drain-timeout --dtype --engine --host --json --kv-memory --max-body "
         "--max-choices --max-prompt-tokens --max-queue --max-seqs --metric-aliases --name --native "
         "--no-metric-aliases --no-native --no-prefix-caching --policy --policy-param --port --prefix-caching "
         "--quantize --request-timeout --seed --trace"

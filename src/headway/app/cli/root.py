@@ -79,7 +79,7 @@ def root(
 bench_app = typer.Typer(no_args_is_help=True, help="Measure a running server.")
 bench_app.command("serve")(bench.serve)
 
-app.command("serve", rich_help_panel="Serve")(serve.serve)
+app.command("serve", cls=serve.Serve, rich_help_panel="Serve")(serve.serve)
 app.command("chat", rich_help_panel="Serve")(chat.chat)
 app.add_typer(bench_app, name="bench", rich_help_panel="Serve")
 app.command("run", rich_help_panel="Plan")(run.run)

@@ -5,20 +5,34 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from headway.app.cli.output import Json, err, out, print_json
-
-if TYPE_CHECKING:
-    from headway.app.server import ServerConfig
-    from headway.engines.llm.messages import Ready
+from headway.app.cli.output import Json, err
 
 _model = partial(typer.Option, rich_help_panel="Model")
 _policy = partial(typer.Option, rich_help_panel="Policy and memory")
 _access = partial(typer.Option, rich_help_panel="Access")
 _limit = partial(typer.Option, rich_help_panel="Limits")
+
+
+FURTHER = "headway.further"
+"""Where in a context the words after ``--`` are kept."""
+
+
+class Serve(TyperCommand):
+    """Keeps what stands after ``--`` apart: it is for the engine, and no MODEL."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before it."""
+        own, further = args, list[str]()
+        if "--" in args:
+            at = args.index("--")
+            own, further = args[:at], args[at + 1 :]
+        ctx.meta[FURTHER] = further
+        return super().parse_args(ctx, own)
 
 
 def serve(
@@ -28,6 +42,9 @@ def serve(
         typer.Argument(help="A folder or hub id; the model that comes with Headway if left out.", show_default=False),
     ] = None,
     *,
+    engine: Annotated[
+        str | None, _model(help="Who computes: headway, or vllm; what stands after -- goes on to vLLM.")
+    ] = None,
     name: Annotated[str | None, _model(help="The name to serve it under.")] = None,
     adapter: Annotated[list[str] | None, _model(help="A LoRA adapter as NAME=PATH; may be repeated.")] = None,
     dtype: Annotated[str | None, _model(help="auto, float32, bfloat16 or float16.")] = None,
@@ -71,13 +88,33 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve a model with an OpenAI-compatible interface."""
-    from headway.app.cli.settings import resolve
+    from headway.app.cli.greeting import Greeting
+    from headway.app.cli.settings import config_of, given_settings
     from headway.app.server import run
 
-    resolved = resolve(_given(ctx), config)
+    given = given_settings(_given(ctx), config)
+    resolved = config_of(given)
+    greeting = Greeting(json)
+    if given.get("engine") == "vllm":
+        from headway.app.vllm import launch
+
+        err().print(f"Starting vLLM with {resolved.engine.name or resolved.engine.model} ...")
+        further = ctx.meta[FURTHER]
+        raise typer.Exit(
+            launch.run(resolved, given, further, on_loading=greeting.loading, on_ready=greeting.vllm_ready)
+        )
+    _refuse_further(ctx.meta[FURTHER])
     err().print(f"Loading {resolved.engine.name or resolved.engine.model} ...")
-    greeting = _Greeting(resolved, json)
     raise typer.Exit(run(resolved, on_loading=greeting.loading, on_ready=greeting.ready))
+
+
+def _refuse_further(further: list[str]) -> None:
+    from headway.core.errors import ConfigError
+
+    if further:
+        raise ConfigError(
+            f"serve: what stands after -- is for vLLM, got {' '.join(further)}. Add --engine vllm, or leave it out."
+        )
 
 
 def _given(ctx: typer.Context) -> dict[str, Any]:
@@ -103,49 +140,3 @@ def _adapter(pair: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise ConfigError(f"serve: --adapter must be NAME=PATH, got {pair!r}. Try style=./my-adapter.")
     return name, path
-
-
-class _Greeting:
-    """Tells the person who started the server how it goes."""
-
-    def __init__(self, config: ServerConfig, json: bool) -> None:
-        self._config = config
-        self._json = json
-
-    def loading(self, what: str) -> None:
-        err().print(f"  {what}", markup=False)
-
-    def ready(self, ready: Ready, url: str) -> None:
-        if self._json:
-            print_json({"url": url, **_facts(ready)})
-            return
-        kv_tokens = ready.num_blocks * ready.block_size
-        lines = {
-            "model": f"{ready.model} ({ready.dtype}, {ready.device}, context {ready.context_tokens} tokens)",
-            "policy": ready.policy,
-            "memory": f"{kv_tokens} tokens of keys and values in {ready.num_blocks} blocks",
-            "kernels": ready.kernels + (f", {ready.quantize}" if ready.quantize != "none" else ""),
-        }
-        if ready.adapters:
-            lines["adapters"] = ", ".join(ready.adapters)
-        out().print(f"\nServing on {url}", style="bold")
-        for what, value in lines.items():
-            out().print(f"  {what:<9}{value}", markup=False)
-        out().print(_try(url, ready.model), markup=False, soft_wrap=True)
-
-
-def _try(url: str, model: str) -> str:
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "hello"}}]}}'
-    return (
-        "\nTry it:\n"
-        f"  headway chat --url {url} --message hello\n"
-        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'\n"
-        "\nCtrl-C lets running requests finish and stops.\n"
-    )
-
-
-def _facts(ready: Ready) -> dict[str, Any]:
-    import msgspec
-
-    facts = msgspec.to_builtins(ready)
-    return {key: value for key, value in facts.items() if key not in ("type", "pid")} | {"engine_pid": ready.pid}

@@ -1,7 +1,8 @@
 """What `headway serve` is told: defaults, then a file, then flags, resolved into one configuration.
 
 A file has the shape of the flags: ``--kv-memory 2GiB`` is ``kv_memory = "2GiB"``. What a flag says twice is a table or
-a list there: ``[policy_params]``, ``[adapters]``, ``api_keys``. SLO classes stand in ``[[slo_classes]]``.
+a list there: ``[policy_params]``, ``[adapters]``, ``api_keys``. SLO classes stand in ``[[slo_classes]]``. The setting
+`engine` says who computes: Headway itself, or vLLM.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from headway.core import catalogue
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import decode, number, read_toml
 from headway.engines.llm.config import EngineConfig
+from headway.engines.vllm.settings import Settings
 
 ENGINE = {
     "model": "model", "name": "name", "adapters": "adapters", "device": "device", "dtype": "dtype",
@@ -36,6 +38,12 @@ SERVER = {
     "default_slo_class": "default_slo_class", "access_log": "access_log", "metric_aliases": "metric_aliases",
 }  # fmt: skip
 """Settings of the server, and the fields they fill."""
+
+ENGINES = ("headway", "vllm")
+"""Who may compute."""
+
+VLLM_POLICY = Settings().policy
+"""The policy inside vLLM that nobody names, for whoever goes there wants promises kept."""
 
 NUMBERS = {"kv_memory", "context", "max_body", "max_prompt_tokens", "request_timeout", "drain_timeout"}
 """Settings that people write with units."""
@@ -56,21 +64,55 @@ def resolve(flags: Mapping[str, Any], file: Path | None = None) -> ServerConfig:
     ConfigError
         When a setting is unknown, of the wrong type, out of range, or does not go with another.
     """
+    return config_of(given_settings(flags, file))
+
+
+def given_settings(flags: Mapping[str, Any], file: Path | None = None) -> dict[str, Any]:
+    """Return what was given as flags or in a file, by name; what was left to defaults is absent.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is unknown, or there is no such engine.
+    """
     settings = _merge(read_toml(file) if file else {}, flags)
     for name in settings:
-        if name not in ENGINE and name not in SERVER:
-            raise ConfigError(str(unknown_name(f"{file}: setting", name, [*ENGINE, *SERVER], "headway show config")))
-    settings = {name: _number(name, value) if name in NUMBERS else value for name, value in settings.items()}
+        if name not in ENGINE and name not in SERVER and name != "engine":
+            known = [*ENGINE, *SERVER, "engine"]
+            raise ConfigError(str(unknown_name(f"{file}: setting", name, known, "headway show config")))
+    if settings.get("engine", ENGINES[0]) not in ENGINES:
+        raise ConfigError(f"config: engine must be one of {', '.join(ENGINES)}, got {settings['engine']!r}.")
+    return {name: _number(name, value) if name in NUMBERS else value for name, value in settings.items()}
+
+
+def config_of(settings: Mapping[str, Any]) -> ServerConfig:
+    """Fill given settings up with defaults.
+
+    Raises
+    ------
+    ConfigError
+        When one is of the wrong type, out of range, or does not go with another.
+    """
+    if settings.get("engine") == "vllm":
+        settings = {"policy": VLLM_POLICY, **settings}
     engine = decode(EngineConfig, _model({ENGINE[k]: v for k, v in settings.items() if k in ENGINE}), where="config")
     server = {SERVER[key]: value for key, value in settings.items() if key in SERVER}
     catalogue.build(engine.policy, engine.policy_params)  # a wrong parameter is better told now than by the engine
     return decode(ServerConfig, {"engine": engine, **server}, where="config")
 
 
-def as_settings(config: ServerConfig) -> dict[str, Any]:
-    """Return a resolved configuration in the shape of a file, with all that was left to defaults, and without keys."""
+def as_settings(config: ServerConfig, who: str = ENGINES[0]) -> dict[str, Any]:
+    """Return a resolved configuration in the shape of a file, with all that was left to defaults, and without keys.
+
+    Parameters
+    ----------
+    config : ServerConfig
+        The configuration.
+    who : str
+        The engine, one of `ENGINES`.
+    """
     engine, server = msgspec.to_builtins(config.full_engine), msgspec.to_builtins(config)
-    found = {name: server[field] for name, field in SERVER.items()}
+    found = {"engine": who} | {name: server[field] for name, field in SERVER.items()}
     found |= {name: engine[field] for name, field in ENGINE.items()}
     found["api_keys"] = ["(hidden)"] * len(config.api_keys)
     return found

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,16 +16,15 @@ from starlette.types import ASGIApp
 from headway.app.server.application import make_app
 from headway.app.server.config import ServerConfig
 from headway.app.server.errors import unavailable
+from headway.app.server.listening import listening, url_of
 from headway.app.server.service import Service
 from headway.app.server.spans import export_if_asked
 from headway.app.server.tokenizer import load_tokenizer
-from headway.core.errors import ConfigError
 from headway.engines.llm.client import COMMAND
 from headway.engines.llm.messages import Ready
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that they close first and none sends into a closing one."""
 LAST_WORDS_S = 2.0
@@ -95,8 +93,8 @@ class Lifecycle:
         EngineError
             When the engine could not be started.
         """
-        with _listener(self.config.host, self.config.port) as listener:
-            self.url = _url(self.config.host, listener)
+        with listening(self.config.host, self.config.port) as listener:
+            self.url = url_of(self.config.host, listener.getsockname()[1])
             server = HttpServer(_http_config(make_app(self.service)))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
@@ -183,25 +181,6 @@ def _http_config(app: ASGIApp) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
     )
-
-
-@contextlib.contextmanager
-def _listener(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"server: must be able to listen on {host} port {port}, got: {reason}. Try --port 0."
-        ) from error
-    with listener:
-        yield listener
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
 
 
 async def _within(limit_s: float, waiting: Awaitable[None]) -> bool:

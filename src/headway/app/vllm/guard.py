@@ -1,0 +1,50 @@
+"""A process that outlives its starter by a moment, to end a group of processes that the starter left behind.
+
+Run as ``python guard.py GROUP GRACE_S``. It reads its standard input: a word means that all is well and it may go; an
+end without a word means that the starter died. Then the group is asked to end, and killed when it does not. Nothing but the
+standard library is imported, so that it costs little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+
+PAUSE_S = 0.05
+
+
+def end_group(group: int, grace_s: float) -> None:
+    """Ask all processes of a group to end, and kill those that have not after a while."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGTERM)
+    if not gone(group, grace_s):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def gone(group: int, limit_s: float) -> bool:
+    """Wait until a group has no processes any more; says whether that came about in time."""
+    end_s = time.monotonic() + limit_s
+    while True:
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return True
+        if time.monotonic() >= end_s:
+            return False
+        time.sleep(PAUSE_S)
+
+
+def main() -> None:
+    """Wait for a word."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if not sys.stdin.buffer.read(1):
+        end_group(int(sys.argv[1]), float(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()
