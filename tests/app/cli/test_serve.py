@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from typer.testing import CliRunner
 from headway.app import server
 from headway.app.cli.root import app
 from headway.app.server import ServerConfig
+from headway.app.vllm import launch
+from headway.app.vllm.facts import VllmFacts
+from headway.app.vllm.launch import Launched
 from headway.engines.llm.messages import Ready
 
 READY = Ready(
@@ -73,3 +77,48 @@ def test_programs_get_the_greeting_as_json(told: list[ServerConfig]) -> None:
     done = CliRunner().invoke(app, ["serve", "--json"])
     facts = json.loads(done.stdout)
     assert (facts["url"], facts["model"], facts["engine_pid"]) == ("http://127.0.0.1:1234", "headway-mini", 42)
+
+
+def test_vllm_is_launched_with_what_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def run(config: ServerConfig, given: dict[str, Any], further: list[str], **callbacks: Any) -> int:
+        told.append((config, set(given), further))
+        callbacks["on_loading"]("opening the door")
+        facts = VllmFacts(model="mini", adapters=("style",), context_tokens=512, num_blocks=4, block_size=16)
+        launched = Launched(
+            url="http://127.0.0.1:9", version="0.32.0", pid=7, policy="serving/orca", slo_classes=("a",), facts=facts
+        )
+        callbacks["on_ready"](launched)
+        return 3
+
+    monkeypatch.setattr(launch, "run", run)
+    done = CliRunner().invoke(app, ["serve", "--engine", "vllm", "--seed", "5", "--", "--enforce-eager", "-O0"])
+    assert done.exit_code == 3, done.output
+    for fact in ("http://127.0.0.1:9", "mini", "vLLM 0.32.0", "serving/orca", "64 tokens", "style", "Try it"):
+        assert fact in done.stdout
+    assert "opening the door" in done.stderr
+    file = tmp_path / "serve.toml"
+    file.write_text('engine = "vllm"\nmodel = "some/model"\n')
+    done = CliRunner().invoke(app, ["serve", "--config", str(file), "--json"])
+    facts = json.loads(done.stdout)
+    assert (facts["engine"], facts["engine_pid"], facts["model"], facts["num_blocks"]) == ("vllm", 7, "mini", 4)
+    (first, second) = told
+    assert (first[0].engine.seed, first[0].engine.policy, first[0].engine.name) == (
+        5,
+        "serving/headway",
+        "headway-mini",
+    )
+    assert first[1:] == ({"engine", "seed"}, ["--enforce-eager", "-O0"])
+    assert (second[0].engine.model, second[2]) == ("some/model", [])
+
+
+def test_words_for_vllm_need_vllm(told: list[ServerConfig]) -> None:
+    done = CliRunner().invoke(app, ["serve", "--", "--enforce-eager"])
+    assert done.exit_code == 2
+    assert "what stands after -- is for vLLM, got --enforce-eager. Add --engine vllm" in done.stderr
+    assert (
+        "engine must be one of headway, vllm, got 'other'"
+        in CliRunner().invoke(app, ["serve", "--engine", "other"]).stderr
+    )
+    assert told == []

@@ -16,7 +16,9 @@ from headway.app.vllm import guard
 from headway.app.vllm.command import Command
 from headway.core.nouns import Seconds
 
-LAST_LINES = 30
+LAST_LINES = 100
+NOISE = (" - leaked", " - ...", "nanobind:", "See https://nanobind")
+"""How lines begin that a library of vLLM writes at every end, and that say nothing about it."""
 ORPHAN_GRACE_S = 10.0
 """How long vLLM may take to end after we died."""
 LINGER_S = 5.0
@@ -38,7 +40,7 @@ class Child:
     Attributes
     ----------
     last_lines : deque of str
-        The last ones.
+        The last ones, without `NOISE`.
     """
 
     def __init__(self, command: Command, on_line: Callable[[str], None]) -> None:
@@ -90,13 +92,15 @@ class Child:
             self._process.wait()
         elif not guard.gone(self.pid, LINGER_S):
             self.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self._guard.communicate(b".")
+        if self._guard.poll() is None:
+            with contextlib.suppress(BrokenPipeError):
+                self._guard.communicate(b".")
         self._reader.join(LINGER_S)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for raw in self._process.stdout:
             line = raw.decode(errors="replace").rstrip()
-            self.last_lines.append(line)
+            if not line.startswith(NOISE):
+                self.last_lines.append(line)
             self._on_line(line)

@@ -1,8 +1,8 @@
 """A process that outlives its starter by a moment, to end a group of processes that the starter left behind.
 
 Run as ``python guard.py GROUP GRACE_S``. It reads its standard input: a word means that all is well and it may go; an
-end without a word means that the starter died. Then the group is asked to end, and killed when it does not. Nothing but the
-standard library is imported, so that it costs little.
+end without a word means that the starter died. Then the group is asked to end, and killed when it does not. Nothing but
+the standard library is imported, so that it costs little.
 """
 
 from __future__ import annotations
@@ -26,16 +26,31 @@ def end_group(group: int, grace_s: float) -> None:
 
 
 def gone(group: int, limit_s: float) -> bool:
-    """Wait until a group has no processes any more; says whether that came about in time."""
+    """Wait until a group has no living processes any more; says whether that came about in time."""
     end_s = time.monotonic() + limit_s
-    while True:
-        try:
-            os.killpg(group, 0)
-        except (ProcessLookupError, PermissionError):
-            return True
+    while lives(group):
         if time.monotonic() >= end_s:
             return False
         time.sleep(PAUSE_S)
+    return True
+
+
+def lives(group: int) -> bool:
+    """Whether a group has a living process. A dead one that nobody waits for, as in many containers, is none."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return any(_is_living(name, group) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _is_living(name: str, group: int) -> bool:
+    try:
+        with open(f"/proc/{name}/stat") as stat:
+            state, _, its_group = stat.read().rpartition(")")[2].split()[:3]
+    except OSError:
+        return False
+    return int(its_group) == group and state not in "ZX"
 
 
 def main() -> None:
