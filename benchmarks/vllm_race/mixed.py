@@ -1,8 +1,8 @@
 """The mixed workload: the load that is carried while 90% of the promised requests are within all their bounds.
 
 Loads are steps of a grid. Every contender walks along it from the same step, two steps at a time until it has one load
-that it carries and one that it does not (and then to the one between, where it is to be fine). All seeds are played at every step; the contenders
-take turns at each seed, so that a machine that drifts does so for all of them.
+that it carries and one that it does not (and then, where it is to be fine, to the one between). All seeds are played at
+every step; the contenders take turns at each seed, so that a machine that drifts does so for all of them.
 """
 
 from __future__ import annotations

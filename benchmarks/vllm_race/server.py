@@ -148,12 +148,13 @@ class Garage:
             self.servers.pop(name).stop()
         missing = [contender for contender in contenders if contender.name not in self.servers]
         for first in range(0, len(missing), at_once):
+            names = ", ".join(one.name for one in missing[first : first + at_once])
+            print(f"{time.strftime('%H:%M:%S')} starting {names}", file=sys.stderr, flush=True)
             started = [
                 Server(contender, self._python, self._model, self._flags)
                 for contender in missing[first : first + at_once]
             ]
             for server in started:
-                print(f"{time.strftime('%H:%M:%S')} starting {server.contender.name}", file=sys.stderr, flush=True)
                 server.wait_until_ready()
                 self.servers[server.contender.name] = server
 
@@ -168,10 +169,14 @@ class Garage:
             self.servers.popitem()[1].stop()
 
 
-def has_vllm(python: str) -> bool:
-    """Tell whether an interpreter has vLLM."""
-    look = "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None)"
-    return subprocess.run([python, "-c", look], capture_output=True, check=False).returncode == 0
+def vllm_of(python: str) -> str:
+    """Return which vLLM an interpreter has; empty when none."""
+    look = (
+        "import importlib.util as u, importlib.metadata as m\n"
+        "names = m.packages_distributions().get('vllm', ()) if u.find_spec('vllm') else ()\n"
+        "print(*(f'{name} {m.version(name)}' for name in names[:1]))"
+    )
+    return subprocess.run([python, "-c", look], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.console import Console
@@ -31,8 +32,8 @@ def show(found: dict[str, Any], console: Console) -> None:
 def _plain(part: dict[str, Any]) -> Table:
     table = Table("contender", "tokens/s", "beside vllm", "95%", title="Plain throughput, median of rounds")
     for name, one in part.items():
-        ends = f"[{one['low']:.3f}, {one['high']:.3f}]"
-        table.add_row(name, f"{one['tokens_per_s']:.0f}", f"{one['ratio']:.3f}", ends)
+        cells = f"{one['tokens_per_s']:.0f}", f"{one['ratio']:.3f}", _between(one["low"], one["high"], 3)
+        table.add_row(name, *cells)
     return table
 
 
@@ -41,10 +42,13 @@ def _carried(part: dict[str, Any]) -> Table:
     table = Table("contender", "carried", "95%", "beside vllm", "95%", title=title)
     for name, one in part["contenders"].items():
         mark = "" if one["is_bracketed"] else " (not bracketed)"
-        own = f"[{one['load_low']:.2f}, {one['load_high']:.2f}]"
-        beside = f"[{one['ratio_low']:.2f}, {one['ratio_high']:.2f}]"
+        own, beside = (_between(one[f"{what}_low"], one[f"{what}_high"], 2) for what in ("load", "ratio"))
         table.add_row(name, f"{one['load_per_s']:.2f}{mark}", own, f"{one['ratio']:.2f}", beside)
     return table
+
+
+def _between(low: float, high: float, places: int) -> str:
+    return "" if math.isnan(low) else f"{low:.{places}f} to {high:.{places}f}"
 
 
 def _points(part: dict[str, Any]) -> Table:
