@@ -84,7 +84,7 @@ def _spec(num: int, data: Path | None) -> TraceSpec:
     mix = [dict(part) for part in setting("dev", data, 1)["trace"]["mix"]]
     whole = sum(part.get("max_requests", 300) for part in mix)
     for part in mix:
-        part["max_requests"] = max(1, round(part.get("max_requests", 300) * num / whole))
+        part["max_requests"] = max(2, round(part.get("max_requests", 300) * num / whole))
         part["window"] = "random"
     return decode(TraceSpec, {"mix": mix}, where="race: trace")
 
