@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headway.app.calibrate.fit import shape_of
-from headway.app.calibrate.steps import MeasuredStep
 from headway.core.actions import Action
 from headway.core.events import Event
 from headway.core.policy import Policy
@@ -29,16 +27,16 @@ class KnownPrice:
     ----------
     price : StepPrice
         What a step costs in the mean.
-    steps : sequence of MeasuredStep
-        The live ones, in their order.
+    steps : sequence of (float, float, BatchShape)
+        When the live ones began, how long they took and what they computed, in their order.
     start_s : float
         When virtual time began, by the clock of the steps.
     """
 
-    def __init__(self, price: StepPrice, steps: Sequence[MeasuredStep], start_s: float) -> None:
+    def __init__(self, price: StepPrice, steps: Sequence[tuple[float, float, BatchShape]], start_s: float) -> None:
         self._price = price
-        self._begin_s = np.array([step.at_s - step.took_s for step in steps]) - start_s
-        self._factors = [step.took_s / price.step_s(shape_of(step)) for step in steps]
+        self._begin_s = np.array([begin_s for begin_s, _, _ in steps]) - start_s
+        self._factors = [took_s / price.step_s(shape) for _, took_s, shape in steps]
         self.now_s = 0.0
 
     def step_s(self, shape: BatchShape) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from headway.app.bench.answer import Answer
 from headway.app.calibrate.recording import Sent
 from headway.app.calibrate.steps import MeasuredStep
+from headway.sim.serving.price import BatchShape, Chunk
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Line:
     def end_s(self) -> float:
         """When its tokens were there, and the next could begin."""
         return self.begin_s + self.took_s
+
+    @property
+    def shape(self) -> BatchShape:
+        """What its price depends on."""
+        chunks = tuple(Chunk(tokens, before) for tokens, before in self.chunks)
+        return BatchShape(self.decodes, self.context_tokens, chunks)
 
     @property
     def measured(self) -> MeasuredStep:
@@ -82,8 +89,9 @@ def read_log(path: Path) -> Log:
     whole = path.read_text().rpartition("\n")[0].splitlines()
     rows = [json.loads(line) for line in whole]
     log = Log(rows[0]["facts"])
+    timed = list(_overlapping(rows[1:]) if log.facts["is_async"] else _in_turn(rows[1:]))
     log.sent.update({_answer(row["arrived"]): Sent(row["at_s"]) for row in rows if "arrived" in row})
-    for row, took_s in _timed([row for row in rows if "begin_s" in row], log.facts["is_async"]):
+    for row, took_s in timed:
         end_s = row["begin_s"] + took_s
         for name in row["first"]:
             log.sent[_answer(name)].first_s = end_s
@@ -94,22 +102,36 @@ def read_log(path: Path) -> Log:
     return log
 
 
-def _timed(rows: list[dict[str, Any]], is_async: bool) -> Iterator[tuple[dict[str, Any], float]]:
+def _in_turn(rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:
     """Yield each step with how long it held up the next.
 
-    Where steps overlap, a step begins when the one before it has ended, if it was decided on by then. Otherwise it
-    lasts until the next is decided on, or, if nobody was left, until its tokens were handed over.
+    It lasts until the next is decided on, or, if nobody was left, until its tokens were handed over. Where nobody was
+    there before, it begins with the first arrival, and who came while it was being decided on came then, too.
     """
-    if is_async:
-        before_s = 0.0
-        for row in rows:
+    steps, came = list[dict[str, Any]](), list[dict[str, Any]]()
+    for row in rows:
+        if "arrived" in row:
+            came.append(row)
+            continue
+        if came and (not steps or steps[-1]["is_last"]):
+            row["begin_s"] = came[0]["at_s"]
+            for arrival in came:
+                arrival["at_s"] = row["begin_s"]
+        steps.append(row)
+        came.clear()
+    for step, after in pairwise([*steps, {}]):
+        end_s = step["end_s"] if step["is_last"] or not after else after["begin_s"]
+        yield step, end_s - step["begin_s"]
+
+
+def _overlapping(rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yield each step with how long it held up the next: it begins no sooner than the one before it ends."""
+    before_s = 0.0
+    for row in rows:
+        if "begin_s" in row:
             begin_s = max(before_s, row["begin_s"])
             before_s = row["got_s"]
             yield {**row, "begin_s": begin_s}, before_s - begin_s
-        return
-    for row, after in pairwise([*rows, {}]):
-        end_s = row["end_s"] if row["is_last"] or not after else after["begin_s"]
-        yield row, end_s - row["begin_s"]
 
 
 def _line(row: dict[str, Any], took_s: float) -> Line:

@@ -20,6 +20,7 @@ from headway.core import catalogue
 from headway.core.scenario import Outcome
 from headway.core.session import Instrument
 from headway.sim.serving.cost.fitted import Calibration
+from headway.sim.serving.price import BatchShape
 from headway.sim.serving.recipe import FleetSpec
 from headway.sim.serving.scenario import ServingScenario
 from headway.traces.spec import TraceSpec
@@ -94,6 +95,6 @@ class Twin:
         """Return it with prices fitted to the steps of a run itself: what is off then is not the prices' fault."""
         return replace(self, calibration=msgspec.structs.replace(self.calibration, price=fit_price(steps)))
 
-    def with_times_of(self, steps: Sequence[MeasuredStep], start_s: float) -> Twin:
+    def with_times_of(self, steps: Sequence[tuple[float, float, BatchShape]], start_s: float) -> Twin:
         """Return it with steps that take as long as those of a run did at that time, which began at `start_s`."""
         return replace(self, known=KnownPrice(self.calibration.price, steps, start_s))

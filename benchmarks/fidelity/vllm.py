@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ SATURATED = 400
 """Requests by which the capacity is found."""
 TARGETS = {"p50_tpot_s": 0.03, "p50_e2e_s": 0.03, "p50_ttft_s": 0.10}
 """Of runs below saturation."""
-KINDS = {"errors": "virtual / live - 1", "errors_with_own_times": "each step as long as live"}
+KINDS = {"errors": "virtual / live - 1", "errors_inside": "inside, steps as long as live"}
 COLUMNS = (
     *(f"p{percent}_{metric}" for percent in live_score.PERCENTS for metric in live_score.METRICS),
     "tokens_per_s",
@@ -144,27 +143,31 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"others_busy_frac": noise, "is_quiet": noise <= live_score.QUIET_FRAC}
     for side, is_below in (("below", True), ("past", False)):
         those = [row for row in rows if (row["load_frac"] < 1) is is_below]
-        found[side] = {column: _spread([row["errors"][column] for row in those]) for column in COLUMNS}
+        if those:
+            found[side] = {column: _spread([row["errors"][column] for row in those]) for column in COLUMNS}
     return found
 
 
 def _spread(errors: Sequence[float]) -> dict[str, float]:
-    off = np.abs(errors) if errors else np.array([math.nan])
+    off = np.abs(errors)
     return {"median": float(np.median(off)), "worst": float(off.max())}
 
 
 def show(found: dict[str, Any]) -> None:
     """Print tables."""
     for key, title in KINDS.items():
-        print(f"{title:30}{_head()}   steps  others")
+        print(f"{title:30}{_head()}   price    same  others")
         for row in found["runs"]:
-            share = f"{row['steps']['total_frac']:+8.1%}{row['others_busy_frac']:8.1%}"
-            print(_name(row) + "".join(f"{row[key][name]:+10.1%}" for name in COLUMNS) + share)
+            share = f"{row['steps_inside']['same_frac']:8.1%}{row['others_busy_frac']:8.1%}"
+            cells = "".join(f"{row[key][name]:+10.1%}" for name in COLUMNS)
+            print(f"{_name(row)}{cells}{row['steps']['total_frac']:+8.1%}{share}")
     print(f"{'live, in seconds':30}{_head()}")
     for row in found["runs"]:
         print(_name(row) + "".join(f"{row['live'][name]:10.4g}" for name in COLUMNS))
-    for name, target in TARGETS.items():
-        print(f"{name}, below capacity: worst {found['summary']['below'][name]['worst']:.1%}; target {target:.0%}")
+    for name, off in found["summary"].get("below", {}).items():
+        if name in TARGETS:
+            said = f"worst {off['worst']:.1%}, median {off['median']:.1%}; target {TARGETS[name]:.0%}"
+            print(f"{name}, below capacity: {said}")
     if not found["summary"]["is_quiet"]:
         print(
             f"Other work took more than {live_score.QUIET_FRAC:.0%} of the processors: only the second table says much."

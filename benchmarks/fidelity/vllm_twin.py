@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from fidelity import live_score
@@ -22,6 +24,7 @@ from headway.traces.table import RequestTable
 
 THE_SAME = "serving/vllm-v1"
 """The policy that decides as vLLM's own scheduler does."""
+NOTHING = {"first_token_s": 0.0, "last_token_s": 0.0}
 
 
 def calibration_of(pieces: Sequence[Piece], threads: int) -> Calibration:
@@ -113,20 +116,13 @@ def compare(
     calibration: Calibration, name: str, params: Mapping[str, Any], load: float, piece: Piece
 ) -> dict[str, Any]:
     """Play what was sent, and hold what clients felt against it."""
-    mine, facts = piece.answers, piece.log.facts
-    table = RequestTable(
-        np.array([answer.sent_s - mine[0].sent_s for answer in mine]),
-        np.array([answer.input_tokens for answer in mine]),
-        np.array([answer.output_tokens for answer in mine]),
-    )
-    ours, heard = twin(calibration, name, params, facts), Steps()
+    mine = piece.answers
+    ours, heard = twin(calibration, name, params, piece.log.facts), Steps()
+    table = _table([answer.sent_s for answer in mine], mine)
     virtual = _honest(ours.seen(ours.play(table, [heard]), table), table)
-    start_s = piece.log.sent[mine[0].answer_id].arrival_s
-    timed, again = ours.with_times_of(piece.log.steps, start_s), Steps()
-    known = _honest(timed.seen(timed.play(table, [again]), table), table)
     felt = {metric: np.array([getattr(answer, metric) for answer in mine]) for metric in live_score.METRICS}
     live = _honest(felt, table)
-    rates = {key: tokens_per_s(table, felt) for key, felt in (("live", live), ("virtual", virtual), ("known", known))}
+    rates = {key: tokens_per_s(table, felt) for key, felt in (("live", live), ("virtual", virtual))}
     return {
         "policy": name,
         "load_frac": load,
@@ -136,13 +132,42 @@ def compare(
         "live": live_score.percentiles(live) | {"tokens_per_s": rates["live"]},
         "virtual": live_score.percentiles(virtual) | {"tokens_per_s": rates["virtual"]},
         "errors": live_score.errors(virtual, live) | {"tokens_per_s": rates["virtual"] / rates["live"] - 1},
-        "errors_with_own_times": live_score.errors(known, live) | {"tokens_per_s": rates["known"] / rates["live"] - 1},
         "median_request_error": live_score.request_errors(virtual, live),
         "steps": step_errors(calibration.price, piece.log.steps),
         "live_steps": account(piece.log.lines) | _queue(piece.log.lines),
         "virtual_steps": heard.account(),
-        "known_steps": again.account(),
+        **_inside(ours, piece),
     }
+
+
+def _inside(ours: Twin, piece: Piece) -> dict[str, Any]:
+    """Play what came to the engine when it came, with steps as long as its own, and hold its times against it."""
+    sent, heard = piece.log.sent, Steps()
+    mine = sorted(piece.answers, key=lambda answer: sent[answer.answer_id].arrival_s)
+    seats = [sent[answer.answer_id] for answer in mine]
+    start_s, table = seats[0].arrival_s, _table([seat.arrival_s for seat in seats], mine)
+    bare = replace(ours, calibration=msgspec.structs.replace(ours.calibration, overheads=NOTHING))
+    timed = bare.with_times_of([(line.begin_s, line.took_s, line.shape) for line in piece.log.lines], start_s)
+    ttft_s, e2e_s = (np.array([getattr(seat, key) - seat.arrival_s for seat in seats]) for key in ("first_s", "last_s"))
+    live = {"ttft_s": ttft_s, "e2e_s": e2e_s, "tpot_s": (e2e_s - ttft_s) / np.maximum(table.output_tokens - 1, 1)}
+    live, virtual = _honest(live, table), _honest(timed.seen(timed.play(table, [heard]), table), table)
+    off = tokens_per_s(table, virtual) / tokens_per_s(table, live) - 1
+    alike = [
+        (mine.num_tokens, round(mine.at_s, 6)) == (line.measured.tokens, round(line.end_s - start_s, 6))
+        for mine, line in zip(heard.heard, piece.log.lines, strict=False)
+    ]
+    return {
+        "errors_inside": live_score.errors(virtual, live) | {"tokens_per_s": off},
+        "steps_inside": heard.account() | {"same_frac": sum(alike) / max(len(heard.heard), len(piece.log.lines))},
+    }
+
+
+def _table(arrivals_s: Sequence[float], answers: Sequence[Answer]) -> RequestTable:
+    return RequestTable(
+        np.array(arrivals_s) - arrivals_s[0],
+        np.array([answer.input_tokens for answer in answers]),
+        np.array([answer.output_tokens for answer in answers]),
+    )
 
 
 def _honest(felt: dict[str, Any], table: RequestTable) -> dict[str, Any]:

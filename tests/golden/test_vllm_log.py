@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headway.app.calibrate.steps import MeasuredStep
 from headway.sim.serving.cost.fitted import Calibration, FittedPrice
+from headway.sim.serving.price import BatchShape, Chunk
 from headway.traces.table import RequestTable
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -82,8 +82,8 @@ def test_virtual_time_goes_by_the_times_of_a_run() -> None:
     twin = module("virtual").Twin(calibration, "serving/vllm-v1", {"max_batched_tokens": 64, "max_seqs": 4})
     table = RequestTable(np.array([0.0, 0.015]), np.array([20, 20]), np.array([3, 2]))
     took = [0.02, 0.05, 0.03, 0.01]  # a alone; a and the prompt of b; a and b; nobody
-    ends = 7.0 + np.cumsum(took)
-    steps = [MeasuredStep(20, 0, 0.0, 1, 200.0, t, 1, end) for t, end in zip(took, ends.tolist(), strict=True)]
+    begins = 7.0 + np.cumsum([0.0, *took[:-1]])
+    steps = [(begin, t, BatchShape(0, 0, (Chunk(20, 0),))) for begin, t in zip(begins.tolist(), took, strict=True)]
     felt = twin.with_times_of(steps, 7.0).felt(table)
     assert felt["ttft_s"] == pytest.approx([0.02, 0.055])
     assert felt["e2e_s"] == pytest.approx([0.1, 0.085])
