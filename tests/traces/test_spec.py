@@ -104,6 +104,16 @@ def test_slo_classes_come_in_their_shares(file: str) -> None:
     assert chat / 4000 == pytest.approx(0.75, abs=0.03)
 
 
+def test_tenants_come_in_their_shares_beside_classes(file: str) -> None:
+    classes = {"chat": 3.0, "batch": 1.0}
+    table = TraceSpec(source=file, extend_to=4000, slo_classes=classes, tenants={"a": 1.0, "b": 9.0}).draw()
+    of_a = [table.label("tenant", row) == "a" for row in range(4000)]
+    assert sum(of_a) / 4000 == pytest.approx(0.1, abs=0.02)
+    alone = TraceSpec(source=file, extend_to=4000, slo_classes=classes).draw()
+    assert [table.label("slo_class", row) for row in range(4000)] == [alone.label("slo_class", r) for r in range(4000)]
+    assert "tenant" not in alone.labels
+
+
 def test_made_prompts_begin_alike_in_groups() -> None:
     groups = {"num_groups": 3, "prefix_tokens": 64, "block_tokens": 16}
     table = spec(lengths={"kind": "fixed", "prompt_tokens": 100}, prefixes=groups, num_requests=500).draw()

@@ -74,6 +74,8 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mean arrivals per second, > 0, to which the times are stretched or squeezed.
     slo_classes : dict of str to float
         Shares of the requests by SLO class, each > 0; empty keeps those of the source.
+    tenants : dict of str to float
+        Shares of the requests by tenant, each > 0; empty keeps those of the source.
     max_prompt_tokens, max_output_tokens, max_tokens : int or None
         Lengths beyond these are cut off; `max_tokens` bounds prompt and output together.
     format : str
@@ -105,6 +107,7 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shuffle_lengths: bool = False
     rate_per_s: float | None = None
     slo_classes: dict[str, float] = {}
+    tenants: dict[str, float] = {}
     max_prompt_tokens: int | None = None
     max_output_tokens: int | None = None
     max_tokens: int | None = None
@@ -136,8 +139,9 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in ("rate_per_s", "due_s"):
             value = getattr(self, name)
             _require(name, value, value is None or 0 < value < np.inf, "> 0")
-        fine = all(0 < share < np.inf for share in self.slo_classes.values())
-        _require("slo_classes", self.slo_classes, fine, "shares > 0")
+        for name in ("slo_classes", "tenants"):
+            shares = getattr(self, name)
+            _require(name, shares, all(0 < share < np.inf for share in shares.values()), "shares > 0")
 
     def _check_company(self) -> None:
         if self.lengths is None and self.num_requests is not None:
@@ -183,7 +187,7 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             table = mixed(parts, "a mix")
             table = table if self.max_requests is None else reshape.head(table, self.max_requests)
             return reshape.faster(table, load)
-        times_rng, window_rng, classes_rng = arrival_stream(seed).spawn(3)
+        times_rng, window_rng, classes_rng, tenants_rng = arrival_stream(seed).spawn(4)
         lengths_rng, prefixes_rng = truth_stream(seed).spawn(2)
         if self.source:
             table, is_timed = self._recorded(seed, window_rng)
@@ -200,7 +204,8 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.prefixes is not None:
             table = replace(table, prefixes=self.prefixes.draw(table.prompt_tokens, prefixes_rng))
         table = self._timed(table, is_timed, times_rng)
-        return reshape.faster(self._classed(table, classes_rng), load)
+        table = _labelled(table, "slo_class", self.slo_classes, classes_rng)
+        return reshape.faster(_labelled(table, "tenant", self.tenants, tenants_rng), load)
 
     def read(self, seed: int = 0) -> Reading:
         """Read the source as it is, before anything is cut or scaled.
@@ -250,13 +255,6 @@ class TraceSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         elif not is_timed and self.rate_per_s is not None:
             return reshape.arriving(table, Poisson(rate_per_s=self.rate_per_s), rng)
         return table if self.rate_per_s is None else reshape.at_rate(table, self.rate_per_s)
-
-    def _classed(self, table: RequestTable, rng: np.random.Generator) -> RequestTable:
-        if not self.slo_classes:
-            return table
-        shares = np.array(list(self.slo_classes.values()))
-        codes = rng.choice(len(shares), size=len(table), p=shares / shares.sum())
-        return replace(table, labels={**table.labels, "slo_class": Labels(codes, tuple(self.slo_classes))})
 
 
 def locate(source: str) -> Path:
@@ -326,6 +324,15 @@ def _read(
     for column in (reading.table.arrival_s, reading.table.prompt_tokens, reading.table.output_tokens):
         column.flags.writeable = False  # it is handed out again and again
     return reading
+
+
+def _labelled(table: RequestTable, label: str, shares_of: dict[str, float], rng: np.random.Generator) -> RequestTable:
+    """Deal names out among the requests by their shares; without any, those that they have stay."""
+    if not shares_of:
+        return table
+    shares = np.array(list(shares_of.values()))
+    codes = rng.choice(len(shares), size=len(table), p=shares / shares.sum())
+    return replace(table, labels={**table.labels, label: Labels(codes, tuple(shares_of))})
 
 
 def _default(name: str) -> object:

@@ -46,3 +46,12 @@ def test_the_baselines_differ_as_they_should() -> None:
     itl = {name: cell["metrics"]["p99_itl_s"]["mean"] for name, cell in by_name.items()}
     assert itl["sarathi-512"] < itl["serving/vllm"] / 3  # chunks do not stall decodes
     assert by_name["sarathi-512"]["differences"]["p99_itl_s"]["verdict"] == 1
+
+
+def test_the_others_do_not_wait_for_the_crowd() -> None:
+    words = ("--requests", 500, "--loads", "1", "--seeds", 2, "--workers", 1)
+    found = json.loads(call("compare", FOLDER / "fair-tenants.toml", *words))
+    first_come, fair = (cell["metrics"] for cell in found["cells"])
+    assert first_come["promised_good_frac"]["mean"] < 0.3
+    assert fair["promised_good_frac"]["mean"] > 0.8
+    assert fair["output_tokens_per_s"]["mean"] == pytest.approx(first_come["output_tokens_per_s"]["mean"], rel=0.05)
