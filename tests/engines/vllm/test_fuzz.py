@@ -20,7 +20,7 @@ from headway.engines.vllm.asks import read_rejection
 
 POLICIES = [
     "serving/orca", "serving/vllm", "serving/vllm-v1", "serving/sarathi", "serving/slos-serve", "serving/headway",
-    "serving/continuum", "serving/castillo",
+    "serving/continuum", "serving/castillo", "serving/fair",
 ]  # fmt: skip
 
 

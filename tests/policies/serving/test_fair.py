@@ -274,6 +274,7 @@ def play(
     report = simulate(world, stack, session=Session(stack, world.view, instruments=[service], trace=trace))
     assert world.num_ended == len(load)
     assert not report.num_refused
+    assert seat is None or not seat.counters.num_open
     return service, report, trace
 
 

@@ -54,6 +54,11 @@ class Counters:
         """How many tenants are remembered."""
         return len(self._given)
 
+    @property
+    def num_open(self) -> int:
+        """How many requests have come and not ended."""
+        return len(self._new) + len(self._waiting) + len(self._started)
+
     def of(self, tenant: str) -> float:
         """Return what a tenant had been given when accounts were settled; the level for one who was forgotten."""
         return self._given.get(tenant, self._level)
