@@ -78,6 +78,18 @@ def test_the_whole_conversation_is_the_same(
     assert {record.id for record in virtual if isinstance(record, RequestFinished)} == {t.request.id for t in drawn}
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1 << 30), grid_s=st.sampled_from([0.0, 10.0]), num_blocks=st.sampled_from([(45,), (45, 60)]))
+def test_whose_turn_it_is_among_tenants_is_the_same(seed: int, grid_s: float, num_blocks: Sequence[int]) -> None:
+    policy = catalogue.build("serving/fair", {"weights": {"t1": 2.0}})
+    drawn = [
+        msgspec.structs.replace(true, request=msgspec.structs.replace(true.request, tenant=f"t{place % 3}"))
+        for place, true in enumerate(requests(seed, 25, grid_s))
+    ]
+    virtual = in_virtual_time(policy, drawn, num_blocks)
+    assert in_real_time(policy, drawn, num_blocks) == virtual
+
+
 def test_a_rejection_is_told_in_both() -> None:
     drawn = requests(1, 10, 0.0)
     policy = catalogue.build("serving/sarathi")
