@@ -26,6 +26,10 @@ from headway.traces.table import RequestTable
 
 BUDGET_TOKENS = 1024
 """The most that a pile of prompts of the calibration is made for; a step of the server may be larger."""
+FEWEST_STEPS = 60
+"""Of bursts: on a busy machine they go on for longer."""
+WRITTEN_S = 0.2
+"""A step is written after its tokens are out; by then it is."""
 OWN = "vllm"
 """What the scheduler of vLLM itself is called here."""
 SCHEDULERS = {
@@ -95,7 +99,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Measuring:
-    """Measures one scheduler: bursts to fit prices to, and runs to test them on, in turns.
+    """Measures one scheduler: runs to test prices on, and before and after each the bursts that they are fitted to.
 
     Parameters
     ----------
@@ -108,7 +112,7 @@ class Measuring:
     params : dict
         Of that policy.
     calibrate_s : float
-        How long bursts are sent before each run.
+        How long bursts are sent before each run, and again after it.
     seed : int
         Of the bursts.
     """
@@ -129,14 +133,14 @@ class Measuring:
         file = self.file(what)
         return msgspec.json.decode(file.read_bytes(), type=Piece) if file.is_file() else None
 
-    def calibrations(self, loads: Sequence[float]) -> list[Piece]:
-        """Return all bursts that were sent."""
-        found = [self.piece(f"bursts-{load:g}") for load in loads]
+    def bursts(self, *loads: float) -> list[Piece]:
+        """Return the bursts before and after runs, as far as they were sent."""
+        found = [self.piece(f"{when}-{load:g}") for load in loads for when in ("before", "after")]
         return [piece for piece in found if piece is not None]
 
     def measure(self, loads: Sequence[float], traffic: Traffic, capacity_per_s: Capacity, seconds: float) -> None:
         """Measure what is missing; the capacity is asked for when the first bursts are there."""
-        missing = [load for load in loads if self.piece(f"load-{load:g}") is None]
+        missing = [load for load in loads if self.piece(f"after-{load:g}") is None]
         if not missing:
             return
         log = self.folder / f"{self.name.replace('/', '-')}.log"
@@ -148,16 +152,20 @@ class Measuring:
     def _one(
         self, server: Server, log: Path, load: float, traffic: Traffic, capacity_per_s: Capacity, seconds: float
     ) -> None:
-        seed = 1000 * self.seed + round(100 * load)
-        tell(f"{self.name}: calibrating before {load:.0%}")
-        self._keep(f"bursts-{load:g}", log, *asyncio.run(_bursts(server, read_log(log), self.calibrate_s, seed)))
+        self._calibrate(server, log, "before", load)
         rate_per_s = load * capacity_per_s()
         plan = planned(f"{self.name}-{load:g}-{self.seed}", traffic.run(load, rate_per_s, seconds))
         tell(f"{self.name}: {len(plan)} requests at {rate_per_s:.2f}/s, {load:.0%} of capacity")
         self._keep(f"load-{load:g}", log, *asyncio.run(_send(server, plan)), rate_per_s)
+        self._calibrate(server, log, "after", load)
+
+    def _calibrate(self, server: Server, log: Path, when: str, load: float) -> None:
+        tell(f"{self.name}: calibrating {when} {load:.0%}")
+        seed = 10_000 * self.seed + round(100 * load) + (5_000 if when == "after" else 0)
+        self._keep(f"{when}-{load:g}", log, *asyncio.run(_bursts(server, log, self.calibrate_s, seed)))
 
     def _keep(self, what: str, log: Path, answers: list[Answer], noise: float, rate_per_s: float = 0.0) -> None:
-        time.sleep(0.2)  # the last step is written after its tokens are out
+        time.sleep(WRITTEN_S)
         answers = sorted(answers, key=lambda answer: answer.sent_s)
         piece = Piece(read_log(log).of(answers), answers, rate_per_s, noise)
         self.file(what).write_bytes(msgspec.json.encode(piece))
@@ -181,12 +189,14 @@ def planned(name: str, table: RequestTable) -> list[Planned]:
     ]
 
 
-async def _bursts(server: Server, log: Log, seconds: float, seed: int) -> tuple[list[Answer], float]:
-    facts, noise = log.facts, Noise(server)
+async def _bursts(server: Server, log: Path, seconds: float, seed: int) -> tuple[list[Answer], float]:
+    facts, noise, answers = read_log(log).facts, Noise(server), list[Answer]()
     kv_tokens = facts["num_blocks"] * facts["block_size"]
-    design = Design(facts["context_tokens"], kv_tokens, facts["max_seqs"], BUDGET_TOKENS, seed)
+    bursts = _rounds(Design(facts["context_tokens"], kv_tokens, facts["max_seqs"], BUDGET_TOKENS, seed))
     asker = await Asker.of(server.url)
-    answers = await asker.ask_for(_rounds(design), seconds, lambda _: None)
+    while not answers or len(read_log(log).of(answers).lines) < FEWEST_STEPS:
+        answers += await asker.ask_for(bursts, seconds, lambda _: None)
+        await asyncio.sleep(WRITTEN_S)
     await asker.close()
     return answers, noise.others_busy_frac()
 

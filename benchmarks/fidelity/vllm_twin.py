@@ -16,7 +16,7 @@ from fidelity.vllm_runs import OWN, Piece
 from headway.app.bench.answer import Answer
 from headway.app.calibrate.calibration import machine
 from headway.app.calibrate.fit import errors as step_errors
-from headway.app.calibrate.fit import fit
+from headway.app.calibrate.fit import fit, shape_of
 from headway.core.events import Event
 from headway.policies.serving.nouns import StepDone
 from headway.sim.serving.cost.fitted import Calibration
@@ -46,6 +46,16 @@ def calibration_of(pieces: Sequence[Piece], threads: int) -> Calibration:
         errors=made.errors,
         overheads={name: float(np.median([one[name] for one in beside])) for name in ("first_token_s", "last_token_s")},
     )
+
+
+def at_level(calibration: Calibration, pieces: Sequence[Piece]) -> tuple[Calibration, float]:
+    """Return it at the speed that the machine had during some of the bursts, and how much slower that was."""
+    steps = [step for piece in pieces for step in piece.log.steps]
+    slower = float(np.median([step.took_s / calibration.price.step_s(shape_of(step)) for step in steps]))
+    price = calibration.price
+    rest = {name: getattr(price, name) * slower for name in ("decode_s", "context_s", "chunk_s", "pair_s")}
+    scaled = msgspec.structs.replace(price, knots=tuple((at, time_s * slower) for at, time_s in price.knots), **rest)
+    return msgspec.structs.replace(calibration, price=scaled), slower
 
 
 def _alone(answers: Sequence[Answer]) -> list[Answer]:
