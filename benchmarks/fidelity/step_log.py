@@ -18,10 +18,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from vllm.platforms import current_platform
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
 FILE = "HEADWAY_STEP_LOG"
+Own: Any = Scheduler if current_platform.is_cpu() else AsyncScheduler
 
 
 class StepLog:
@@ -97,9 +99,5 @@ class StepLog:
         self._log.write(json.dumps(line) + "\n")
 
 
-class LoggedScheduler(StepLog, Scheduler):
-    """What vLLM takes where nothing overlaps, as on CPUs."""
-
-
-class LoggedAsyncScheduler(StepLog, AsyncScheduler):
-    """What vLLM takes where the next step is decided on while one runs, as on GPUs."""
+class LoggedScheduler(StepLog, Own):  # type: ignore[misc]  # which one is known when it is imported
+    """What vLLM itself takes here: on accelerators, the one that decides on the next step while one runs."""

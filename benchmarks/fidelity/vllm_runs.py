@@ -32,13 +32,8 @@ WRITTEN_S = 0.2
 """A step is written after its tokens are out; by then it is."""
 OWN = "vllm"
 """What the scheduler of vLLM itself is called here."""
-SCHEDULERS = {
-    (True, False): "fidelity.step_log.LoggedScheduler",
-    (True, True): "fidelity.step_log.LoggedAsyncScheduler",
-    (False, False): "fidelity.step_log_hosted.LoggedHeadwayScheduler",
-    (False, True): "fidelity.step_log_hosted.LoggedHeadwayScheduler",
-}
-"""By whether vLLM decides itself, and whether it overlaps steps."""
+LOGGED = "fidelity.step_log.LoggedScheduler"
+LOGGED_HOSTED = "fidelity.step_log_hosted.LoggedHeadwayScheduler"
 Capacity = Callable[[], float]
 """Tells how many requests a second are 100 % of load."""
 
@@ -145,7 +140,8 @@ class Measuring:
             return
         log = self.folder / f"{self.name.replace('/', '-')}.log"
         tell(f"{self.name}: starting vLLM")
-        with serving(self.setup, self._scheduler(), log, self._flags()) as server:
+        scheduler = LOGGED if self.name == OWN else LOGGED_HOSTED
+        with serving(self.setup, scheduler, log, self._flags()) as server:
             for load in missing:
                 self._one(server, log, load, traffic, capacity_per_s, seconds)
 
@@ -169,9 +165,6 @@ class Measuring:
         answers = sorted(answers, key=lambda answer: answer.sent_s)
         piece = Piece(read_log(log).of(answers), answers, rate_per_s, noise)
         self.file(what).write_bytes(msgspec.json.encode(piece))
-
-    def _scheduler(self) -> str:
-        return SCHEDULERS[self.name == OWN, "--async-scheduling" in self.setup.flags]
 
     def _flags(self) -> list[str]:
         if self.name == OWN:
