@@ -87,11 +87,8 @@ class Child:
 
     def close(self) -> None:
         """See to it that nothing of it is left."""
-        if self._process.poll() is None:
-            guard.end_group(self.pid, LINGER_S)
-            self._process.wait()
-        elif not guard.gone(self.pid, LINGER_S):
-            self.kill()
+        guard.end_group(self.pid, LINGER_S)
+        self._process.wait()
         if self._guard.poll() is None:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.communicate(b".")

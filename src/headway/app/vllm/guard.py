@@ -18,6 +18,8 @@ PAUSE_S = 0.05
 
 def end_group(group: int, grace_s: float) -> None:
     """Ask all processes of a group to end, and kill those that have not after a while."""
+    if not lives(group):
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
     if not gone(group, grace_s):
