@@ -61,6 +61,14 @@ def test_all_of_it_arrives_at_the_scheduler(vllm: Vllm) -> None:
     assert asks_of(vllm.asks) == Asks(**ALL)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("said", "calls"), [({}, "tool"), ({"tool": ""}, ""), ({"tool": "bash"}, "bash")])
+def test_a_session_goes_on_unless_its_sender_says_not(vllm: Vllm, said: dict[str, str], calls: str) -> None:
+    Street(vllm).post({"headway": {"session": "job-17", **said}})
+    asks = asks_of(vllm.asks)
+    assert asks.calls == calls
+    assert asks.extra_args() == vllm.asks
+
+
 @pytest.mark.parametrize("path", [CHAT, PLAIN, "/v1/responses"])
 def test_headers_say_what_the_body_leaves_out(vllm: Vllm, path: str) -> None:
     headers = {f"x-headway-{name.replace('_', '-')}": str(value) for name, value in ALL.items()}
@@ -98,6 +106,13 @@ def test_own_classes_stand_in_the_additional_configuration(vllm: Vllm) -> None:
     street.post({"service_tier": "priority"})
     assert vllm.asks == {"headway_slo_class": "priority"}
     assert "'auto', 'gold', 'priority', got 'batch'" in street.post({"service_tier": "batch"}).error["message"]
+
+
+def test_a_default_that_is_no_class_promises_nothing(vllm: Vllm) -> None:
+    street = Street(vllm, {"headway": {"slo_classes": [{"name": "gold"}]}})
+    assert street.post({}).status == 200
+    assert street.post({"headway": {"slo_class": "default"}}).status == 200
+    assert vllm.asks == {"headway_slo_class": "default"}
 
 
 def test_extra_arguments_of_others_stay(vllm: Vllm) -> None:

@@ -63,7 +63,17 @@ class Finding(Struct, frozen=True, kw_only=True):
 def findings(port: int) -> list[Finding]:
     """Look at everything; `port` is the one that a server would listen on."""
     found = [_python(), Finding(what="headway", value=__version__), *_packages(), *_extras()]
-    found += [_vllm(), _cores(), _memory(), _instructions(), _compiler(), *_torch(), _simulator(), _model(), _port(port)]
+    found += [
+        _vllm(),
+        _cores(),
+        _memory(),
+        _instructions(),
+        _compiler(),
+        *_torch(),
+        _simulator(),
+        _model(),
+        _port(port),
+    ]
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from headway.core.nouns import Seconds
+from headway.engines.llm.messages import UNNAMED_TOOL
 
 PREFIX = "headway_"
 _TEXTS = ("slo_class", "tenant", "session", "stage", "tool")
@@ -38,8 +39,9 @@ class Asks(Struct, frozen=True, kw_only=True):
         On whose account it runs.
     session, stage : str
         The conversation it belongs to, and which kind of call it is there.
-    tool : str
-        The tool that its output calls.
+    tool : str or None
+        The tool whose result its sender will come back with; empty when its session ends with this request, None when
+        nothing is said.
     """
 
     slo_class: str = ""
@@ -50,12 +52,19 @@ class Asks(Struct, frozen=True, kw_only=True):
     tenant: str = ""
     session: str = ""
     stage: str = ""
-    tool: str = ""
+    tool: str | None = None
+
+    @property
+    def calls(self) -> str:
+        """The tool that its output will call, as far as anybody knows; a session goes on unless its sender says not."""
+        return UNNAMED_TOOL if self.tool is None and self.session else self.tool or ""
 
     def extra_args(self) -> dict[str, str | int | float]:
         """Return it as extra arguments for vLLM."""
         given = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {PREFIX + name: value for name, value in given.items() if value not in (None, "")}
+        return {
+            PREFIX + name: value for name, value in given.items() if value is not None and (value or name == "tool")
+        }
 
 
 NOTHING = Asks()

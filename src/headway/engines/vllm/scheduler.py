@@ -125,7 +125,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         asks = asks_of(request.sampling_params.extra_args)
         arrival_s = now_s - max(0.0, time.time() - request.arrival_time)
         slo_class = asks.slo_class or self._settings.default_slo_class
-        priority = asks.priority if asks.priority is not None else -request.priority  # smaller goes first in vLLM
+        own = -request.priority or self._priorities.get(slo_class, 0)  # smaller goes first in vLLM
         hashes = [number(hash_) for hash_ in request.block_hashes]
         work = Request(
             id=request.request_id,
@@ -135,7 +135,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
             hashes=tuple(hashes),
             adapter=request.lora_request.lora_name if request.lora_request is not None else "",
             slo_class=slo_class,
-            priority=priority or self._priorities.get(slo_class, 0),
+            priority=own if asks.priority is None else asks.priority,
             tenant=asks.tenant or "default",
             session=asks.session or request.session_id or "",
             stage=asks.stage,
@@ -164,7 +164,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         reason = REASONS[request.status]
         if reason == "cancelled" and request.num_output_tokens and request.sampling_params.stop:
             reason = "stop"  # stop strings are found by the API server, which then cancels
-        host.end(name, reason, request.num_output_tokens, asks_of(request.sampling_params.extra_args).tool)
+        host.end(name, reason, request.num_output_tokens, asks_of(request.sampling_params.extra_args).calls)
 
     def _end_with(self, request: VllmRequest, why: str) -> None:
         """End a request that waits, and tell its sender why."""
