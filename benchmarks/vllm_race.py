@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of the plain part; 3")
     parser.add_argument("--plain-requests", type=int, default=96, help="in a round of the plain part; 96")
     parser.add_argument("--seeds", type=int, default=3, help="of the mixed part; 3")
-    parser.add_argument("--requests", type=int, default=60, help="in a run of the mixed part, about; 60")
+    parser.add_argument("--requests", type=int, default=72, help="in a run of the mixed part, about; 72")
     parser.add_argument("--fine", action="store_true", help="narrow the mixed part's loads down to steps of 15 %%")
     parser.add_argument("--data", type=Path, help="folder with the recorded traces; the shipped ones without")
     parser.add_argument("--compiled", action="store_true", help="let vLLM compile the model, which takes a minute each")
