@@ -122,8 +122,10 @@ class FileTrace:
     def close(self) -> None:
         """Write what is buffered and close the file; may be called twice."""
         if not self._file.closed:
-            self.flush()
-            self._file.close()
+            try:
+                self.flush()
+            finally:
+                self._file.close()
 
     def __enter__(self) -> FileTrace:
         return self

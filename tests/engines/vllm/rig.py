@@ -186,21 +186,28 @@ class Rig:
         stops_at: int | None = None,
         priority: int = 0,
         xargs: Mapping[str, Any] | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> None:
-        """Send a request: its prompt (or how many tokens of its own), and after how many tokens the model stops."""
+        """Send a request: its prompt (or how many tokens of its own), and after how many tokens the model stops.
+
+        `sampling` and `more` are what else vLLM's `SamplingParams` and `Request` take.
+        """
         from vllm.sampling_params import SamplingParams
         from vllm.v1.request import Request
 
         tokens = prompt_of(id, prompt) if isinstance(prompt, int) else list(prompt)
-        stop_tokens = {} if stops_at is None else {"stop_token_ids": [STOP]}
-        params = SamplingParams(max_tokens=max_tokens, extra_args=dict(xargs) if xargs else None, **stop_tokens)  # type: ignore[arg-type]
+        how: dict[str, Any] = dict(sampling or {})
+        if stops_at is not None:
+            how["stop_token_ids"] = [STOP]
+        params = SamplingParams(max_tokens=max_tokens, extra_args=dict(xargs) if xargs else None, **how)
         room = self.config.model_config.max_model_len - len(tokens)
         self.told[id] = Told(id, len(tokens), min(max_tokens, stops_at or max_tokens, room))
         if stops_at is not None:
             self.model.stops_at[id] = stops_at
         arrival_s = None if self._price is None else FAR_S + self.clock.now_s()  # not before now, whenever that is
         request = Request(
-            id, tokens, params, None, priority=priority, arrival_time=arrival_s, block_hasher=self._hasher
+            id, tokens, params, None, priority=priority, arrival_time=arrival_s, block_hasher=self._hasher, **more
         )
         self.requests[id] = request
         self.scheduler.add_request(request)
@@ -233,6 +240,7 @@ class Rig:
         self._abort(self._again)
         self._again = []
         if not self.has_work:
+            self._aborts = []  # as `EngineCore` does when nothing is left to abort
             return False
         self.num_calls += 1
         did = self._step_overlapped() if self.overlapped else self._step()

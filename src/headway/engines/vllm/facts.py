@@ -1,11 +1,8 @@
-"""What is known of a vLLM engine, and the trace that begins with it."""
+"""What is known of a vLLM engine."""
 
 from __future__ import annotations
 
 from msgspec import Struct
-
-from headway.core.trace import FileTrace, TraceHeader
-from headway.engines.vllm.settings import Settings
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -27,6 +24,10 @@ class Facts(Struct, frozen=True, kw_only=True):
         The most requests that can run at once, >= 1.
     max_tokens : int
         The most tokens of one step, >= `max_seqs`.
+    max_adapters : int
+        The most LoRA adapters that can be in use at once, >= 1; 0, the default, where there are none.
+    index : int
+        Its number among data-parallel engines, >= 0; 0 by default.
     """
 
     model: str
@@ -37,24 +38,5 @@ class Facts(Struct, frozen=True, kw_only=True):
     caching: bool
     max_seqs: int
     max_tokens: int
-
-
-def trace_of(settings: Settings, facts: Facts) -> FileTrace | None:
-    """Open the trace that the settings ask for, if any; its first line says what decides, and in what engine."""
-    if not settings.trace:
-        return None
-    about: dict[str, str | int] = {
-        "engine": f"vllm {facts.version}",
-        "model": facts.model,
-        "num_layers": facts.num_layers,
-    }
-    header = TraceHeader(
-        family="serving",
-        policy=settings.policy,
-        params=settings.policy_params,
-        seed=settings.seed,
-        facts={**about, "num_blocks": facts.num_blocks, "block_size": facts.block_size, "max_seqs": facts.max_seqs},
-    )
-    trace = FileTrace(settings.trace, header)
-    trace.flush()  # vLLM may be ended without a word
-    return trace
+    max_adapters: int = 0
+    index: int = 0

@@ -25,11 +25,13 @@ from headway.core.policy import Policy
 from headway.core.session import Session
 from headway.core.trace import TraceSink
 from headway.engines.vllm import amending
-from headway.engines.vllm.facts import Facts, trace_of
+from headway.engines.vllm.facts import Facts
 from headway.engines.vllm.plan import Plan, Run
+from headway.engines.vllm.recording import record
 from headway.engines.vllm.settings import CAN, Settings
 from headway.engines.vllm.under_way import UnderWay
 from headway.policies.serving.accounts import RequestAccounts
+from headway.policies.serving.adapters import Adapters
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
 from headway.policies.serving.memory import remember
@@ -94,8 +96,10 @@ class Host:
     ) -> None:
         kv = BlockPool(facts.num_blocks, facts.block_size, facts.caching)
         self.instance = InstanceState(INSTANCE, kv, facts.num_layers, facts.max_seqs)
+        if facts.max_adapters:
+            self.instance.adapters = Adapters(facts.max_adapters)
         self.board = ServingBoard([self.instance], CAN, settings.slo_classes)
-        self._file = trace_of(settings, facts)
+        self._file = record(settings, facts)
         self._flushed_s: Seconds = 0.0
         self.session = Session(
             policy,

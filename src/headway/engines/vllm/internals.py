@@ -25,8 +25,8 @@ METHODS = {
 
 ATTRIBUTES = (
     "_pause_state", "block_size", "cache_config", "connector", "dcp_world_size", "deferred_waiting", "ec_connector",
-    "is_encoder_decoder", "kv_cache_config", "kv_cache_manager", "max_model_len", "max_num_active_reqs",
-    "max_num_scheduled_tokens", "requests",
+    "is_encoder_decoder", "kv_cache_config", "kv_cache_manager", "log_stats", "lora_config", "max_model_len",
+    "max_num_active_reqs", "max_num_scheduled_tokens", "need_mamba_block_aligned_split", "requests",
     "requires_kv_delivery", "running", "scheduler_config", "scheduler_reserve_full_isl", "vllm_config", "waiting",
 )  # fmt: skip
 """What is read or set on a scheduler object."""

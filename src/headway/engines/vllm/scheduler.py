@@ -1,4 +1,4 @@
-"""The scheduler that vLLM loads. The only file that imports vLLM, and that touches what is internal to it.
+"""The scheduler that vLLM loads. The only file that imports vLLM; what is internal to it, only this one changes.
 
     vllm serve MODEL --scheduler-cls headway.engines.vllm.scheduler.HeadwayScheduler \\
         --additional-config '{"headway": {"policy": "serving/headway"}}'
@@ -24,15 +24,16 @@ import vllm
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.scheduler import Scheduler
-from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, FinishReason
+from vllm.v1.engine import EngineCoreEventType, EngineCoreOutput, EngineCoreOutputs, FinishReason
 from vllm.v1.request import Request as VllmRequest
 from vllm.v1.request import RequestStatus
 
 from headway.core.clock import WallClock
 from headway.core.errors import ConfigError
 from headway.core.nouns import Id, Seconds
+from headway.engines.vllm.arrivals import Arrivals
 from headway.engines.vllm.asks import asks_of, rejection
-from headway.engines.vllm.chain import Chain, number
+from headway.engines.vllm.chain import Chain
 from headway.engines.vllm.facts import Facts
 from headway.engines.vllm.host import Host
 from headway.engines.vllm.internals import check_attributes, check_methods
@@ -40,7 +41,6 @@ from headway.engines.vllm.plan import NO_TOKENS, Plan, Run
 from headway.engines.vllm.settings import build_policy, settings_of
 from headway.engines.vllm.versions import check
 from headway.engines.vllm.waiting import Waiting
-from headway.policies.serving.nouns import Request
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
@@ -86,14 +86,12 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         self.waiting = self._queue = Waiting[VllmRequest]()
         self._overlaps = bool(self.scheduler_config.async_scheduling)
         self.scheduler_reserve_full_isl = False  # whether a prompt fits is the policy's business
-        self._settings = settings
-        self._priorities = {promise.name: promise.priority for promise in settings.slo_classes}
+        self._arrivals = Arrivals(settings, self.max_model_len)
         self._cap = NO_TOKENS
         self._tickets: deque[tuple[Run | None, Seconds]] = deque()
         self._heard_s: Seconds = 0.0
         self._compiling: dict[Id, VllmRequest] = {}
-        self._turned: list[EngineCoreOutput] = []
-        self._clients: dict[Id, int] = {}
+        self._turned: list[tuple[int, EngineCoreOutput]] = []
         self._ended: OrderedDict[Id, list[bytes]] = OrderedDict()
         self._kept: dict[Id, list[Any]] = {}
         self._clock = WallClock()
@@ -121,30 +119,9 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
             self._step_aside()
 
     def _tell_arrival(self, request: VllmRequest) -> None:
-        now_s = self._clock.now_s()
-        asks = asks_of(request.sampling_params.extra_args)
-        arrival_s = now_s - max(0.0, time.time() - request.arrival_time)
-        slo_class = asks.slo_class or self._settings.default_slo_class
-        own = -request.priority or self._priorities.get(slo_class, 0)  # smaller goes first in vLLM
-        hashes = [number(hash_) for hash_ in request.block_hashes]
-        work = Request(
-            id=request.request_id,
-            arrival_s=arrival_s,
-            prompt_tokens=request.num_prompt_tokens,
-            max_tokens=max(1, min(request.max_tokens, self.max_model_len - request.num_prompt_tokens)),
-            hashes=tuple(hashes),
-            adapter=request.lora_request.lora_name if request.lora_request is not None else "",
-            slo_class=slo_class,
-            priority=own if asks.priority is None else asks.priority,
-            tenant=asks.tenant or "default",
-            session=asks.session or request.session_id or "",
-            stage=asks.stage,
-            ttft_s=asks.ttft_s,
-            tpot_s=asks.tpot_s,
-            deadline_s=None if asks.deadline_s is None else arrival_s + asks.deadline_s,
-        )
+        work = self._arrivals.read(request, self._clock.now_s())
         if self.host is not None:
-            self.host.arrive(work, Chain(request.block_hashes, len(hashes)))
+            self.host.arrive(work, Chain(request.block_hashes, len(work.hashes)))
 
     def _free_request(self, request: VllmRequest, delay_free_blocks: bool = False) -> Any:
         """Hear of every end of a request, whoever caused it."""
@@ -169,6 +146,8 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
     def _end_with(self, request: VllmRequest, why: str) -> None:
         """End a request that waits, and tell its sender why."""
         self.finish_requests(request.request_id, RequestStatus.FINISHED_ABORTED)
+        if self.log_stats and not request.num_preemptions:  # or vLLM's metrics would say that it waited since ever
+            request.record_event(EngineCoreEventType.SCHEDULED)
         told = EngineCoreOutput(
             request_id=request.request_id,
             new_token_ids=_last_word(request),
@@ -177,8 +156,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
             events=request.take_events(),
             trace_headers=request.trace_headers,
         )
-        self._turned.append(told)
-        self._clients[request.request_id] = request.client_index
+        self._turned.append((request.client_index, told))
 
     # Steps -----------------------------------------------------------------------------------------------------------
 
@@ -197,6 +175,8 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         try:
             if self._compiling:
                 self._welcome_compiled()
+            if self.host is None:
+                return None
             plan = host.plan()
             self._carry_out(plan)
         except Exception:
@@ -232,7 +212,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         """Tell of requests whose grammar is ready."""
         for name, request in list(self._compiling.items()):
             if self._handle_blocked_waiting_request(request):
-                del self._compiling[name]
+                self._compiling.pop(name, None)
                 self.deferred_waiting.discard(request)
                 self._welcome(request)
 
@@ -286,8 +266,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
             self._step_aside()
 
     def _tell_turned(self, outputs: dict[int, EngineCoreOutputs]) -> None:
-        for told in self._turned:
-            client = self._clients.pop(told.request_id)
+        for client, told in self._turned:
             outputs.setdefault(client, EngineCoreOutputs()).outputs.append(told)
         self._turned = []
 
@@ -367,6 +346,8 @@ def facts_of(scheduler: Scheduler) -> Facts:
         caching=bool(scheduler.cache_config.enable_prefix_caching),
         max_seqs=scheduler.max_num_active_reqs,
         max_tokens=scheduler.max_num_scheduled_tokens,
+        max_adapters=scheduler.lora_config.max_loras if scheduler.lora_config is not None else 0,
+        index=config.parallel_config.data_parallel_index,
     )
 
 
@@ -391,6 +372,10 @@ def refuse_what_is_not_hosted(scheduler: Scheduler) -> None:
         "a context split over devices; set --decode-context-parallel-size 1": scheduler.dcp_world_size > 1,
         "whole prompts only; leave --no-enable-chunked-prefill out": (
             not scheduler.scheduler_config.enable_chunked_prefill
+        ),
+        "a prefix cache of model states; set --no-enable-prefix-caching": scheduler.need_mamba_block_aligned_split,
+        "images computed in one piece; set --language-model-only, or leave --disable-chunked-mm-input out": (
+            scheduler.scheduler_config.disable_chunked_mm_input and config.model_config.supports_multimodal_inputs
         ),
         "several kinds of KV memory; try --disable-hybrid-kv-cache-manager": len(groups) != 1,
     }
