@@ -76,7 +76,7 @@ class Resource(Struct, frozen=True, kw_only=True):
     traits: Amounts = {}
 
 
-class Slo(Struct, frozen=True):
+class Slo(Struct, frozen=True, forbid_unknown_fields=True):
     """One service-level objective: a quantile of a metric stays within a bound.
 
     Parameters

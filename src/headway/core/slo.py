@@ -12,7 +12,7 @@ from headway.core.nouns import Id, Slo
 from headway.core.quantiles import Quantiles
 
 
-class SloClass(Struct, frozen=True, kw_only=True):
+class SloClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named promise: the objectives that one kind of customer is given.
 
     Parameters

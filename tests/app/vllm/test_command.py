@@ -16,6 +16,11 @@ from headway.core.errors import ConfigError
 from headway.engines.vllm.settings import settings_of
 
 
+@pytest.fixture(autouse=True)
+def _on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_version", {"vllm": "0.32.0"}.get)
+
+
 def made(flags: dict[str, Any], further: tuple[str, ...] = (), environment: dict[str, str] | None = None) -> Command:
     given = given_settings({"model": "some/model", "engine": "vllm", **flags})
     return command(config_of(given), given, further, environment or {})
@@ -114,6 +119,15 @@ def test_memory_that_was_asked_for_wins_over_the_environment() -> None:
     assert "VLLM_CPU_KVCACHE_SPACE" not in made({"kv_memory": "1GiB"}, environment=environment).environment
 
 
+def test_on_a_cpu_it_takes_no_more_memory_than_our_own_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_version", {"vllm-cpu": "0.32.0"}.get)
+    monkeypatch.setattr(module, "host_free_bytes", lambda: 4 << 30)
+    assert words(made({}))["--kv-cache-memory-bytes"] == [str(1 << 30)]
+    assert words(made({"kv_memory": "2GiB"}))["--kv-cache-memory-bytes"] == [str(2 << 30)]
+    assert "--kv-cache-memory-bytes" not in made({}, environment={"VLLM_CPU_KVCACHE_SPACE": "4"}).argv
+    assert "--kv-cache-memory-bytes" not in made({}, ("--gpu_memory_utilization=0.5",)).argv
+
+
 def test_what_stands_behind_goes_on_unchanged() -> None:
     further = ("--enforce-eager", "-O0", "--max-num-batched-tokens=512", "--lora-dtype", "auto")
     assert made({}, further).argv[-5:] == further
@@ -137,7 +151,7 @@ def test_what_means_nothing_to_vllm_is_refused(name: str) -> None:
 
 
 def test_a_policy_that_vllm_cannot_host_is_refused() -> None:
-    with pytest.raises(ConfigError, match="serving/layered-prefill needs an engine that can layer_ranges"):
+    with pytest.raises(ConfigError, match="serving/layered-prefill needs an engine that offers layer_ranges"):
         made({"policy": "serving/layered-prefill"})
 
 

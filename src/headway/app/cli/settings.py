@@ -1,8 +1,8 @@
 """What `headway serve` is told: defaults, then a file, then flags, resolved into one configuration.
 
 A file has the shape of the flags: ``--kv-memory 2GiB`` is ``kv_memory = "2GiB"``. What a flag says twice is a table or
-a list there: ``[policy_params]``, ``[adapters]``, ``api_keys``. SLO classes stand in ``[[slo_classes]]``. The setting
-`engine` says who computes: Headway itself, or vLLM.
+a list there: ``[policy_params]``, ``[adapters]``, ``api_keys``. SLO classes stand in ``[[slo_classes]]`` or
+``[slo_classes.NAME]``. The setting `engine` says who computes: Headway itself, or vLLM.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import decode, number, read_toml
 from headway.engines.llm.config import EngineConfig
 from headway.engines.vllm.settings import Settings
+from headway.policies.serving.promises import listed
 
 ENGINE = {
     "model": "model", "name": "name", "adapters": "adapters", "device": "device", "dtype": "dtype",
@@ -76,6 +77,8 @@ def given_settings(flags: Mapping[str, Any], file: Path | None = None) -> dict[s
         When a setting is unknown, or there is no such engine.
     """
     settings = _merge(read_toml(file) if file else {}, flags)
+    if "slo_classes" in settings:
+        settings["slo_classes"] = listed(settings["slo_classes"])
     for name in settings:
         if name not in ENGINE and name not in SERVER and name != "engine":
             known = [*ENGINE, *SERVER, "engine"]

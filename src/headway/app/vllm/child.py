@@ -8,15 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from headway.app.vllm import guard
 from headway.app.vllm.command import Command
+from headway.app.vllm.trouble import Trouble
 from headway.core.nouns import Seconds
 
-LAST_LINES = 100
 NOISE = (" - leaked", " - ...", "nanobind:", "See https://nanobind")
 """How lines begin that a library of vLLM writes at every end, and that say nothing about it."""
 ORPHAN_GRACE_S = 10.0
@@ -39,12 +38,12 @@ class Child:
 
     Attributes
     ----------
-    last_lines : deque of str
-        The last ones, without `NOISE`.
+    trouble : Trouble
+        What went wrong in it.
     """
 
     def __init__(self, command: Command, on_line: Callable[[str], None]) -> None:
-        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self.trouble = Trouble()
         self._on_line = on_line
         self._process = subprocess.Popen(
             command.argv,
@@ -99,5 +98,5 @@ class Child:
         for raw in self._process.stdout:
             line = raw.decode(errors="replace").rstrip()
             if not line.startswith(NOISE):
-                self.last_lines.append(line)
+                self.trouble.read(line)
             self._on_line(line)

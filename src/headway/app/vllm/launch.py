@@ -196,12 +196,11 @@ def _until_ready(child: Child, probe: Probe, stopping: threading.Event, on_loadi
 
 def _died(child: Child, status: int) -> EngineError:
     child.close()
-    for line in child.last_lines:
+    for line in child.trouble.lines:
         print(f"  {line}", file=sys.stderr)  # noqa: T201
     how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-    return EngineError(
-        f"serve: vLLM must get as far as serving, and ended with {how} before. Its last lines stand above."
-    )
+    what = f": {child.trouble.cause}" if child.trouble.cause else ". Its last lines stand above."
+    return EngineError(f"serve: vLLM must get as far as serving, and ended with {how} before{what}")
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
     missing = catalogue.needs(config.policy, config.policy_params) - CAN
     if missing:
         raise ConfigError(
-            f"engine: policy {config.policy} needs an engine that can {', '.join(sorted(missing))}; "
-            f"this one can {', '.join(sorted(CAN))}. Choose another policy."
+            f"engine: policy {config.policy} needs an engine that offers {' and '.join(sorted(missing))}; "
+            f"this one offers {', '.join(sorted(CAN))}. Choose another policy."
         )
     return choose(config.policy, config.policy_params)

@@ -14,7 +14,7 @@ from headway.core.policy import Policy
 from headway.core.slo import SloClass
 from headway.engines.choosing import choose
 from headway.policies.serving.board import ServingBoard
-from headway.policies.serving.promises import SLO_CLASSES
+from headway.policies.serving.promises import SLO_CLASSES, check_slo_classes, listed
 
 KEY = "headway"
 CAN = frozenset({"repeat"})
@@ -47,6 +47,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: int = 0
     trace: str = ""
 
+    def __post_init__(self) -> None:
+        check_slo_classes(self.slo_classes, self.default_slo_class, "vllm")
+
 
 def settings_of(additional_config: object) -> Settings:
     """Read what stands under ``headway`` in vLLM's additional configuration.
@@ -60,8 +63,8 @@ def settings_of(additional_config: object) -> Settings:
     if not isinstance(config, Mapping):
         raise ConfigError(f'vllm: --additional-config must hold a table under "{KEY}", got {config!r}.')
     known = {**config}
-    if isinstance(known.get("slo_classes"), Mapping):  # {"interactive": {...}} reads well, too
-        known["slo_classes"] = [{"name": name, **rest} for name, rest in known["slo_classes"].items()]
+    if "slo_classes" in known:
+        known["slo_classes"] = listed(known["slo_classes"])
     return decode(Settings, known, where=f"vllm: --additional-config: {KEY}")
 
 
@@ -76,7 +79,7 @@ def build_policy(settings: Settings) -> Policy[ServingBoard]:
     missing = catalogue.needs(settings.policy, settings.policy_params) - CAN
     if missing:
         raise ConfigError(
-            f"vllm: policy {settings.policy} needs an engine that can {', '.join(sorted(missing))}, which vLLM "
-            "cannot. Choose another policy, or headway's own engine."
+            f"vllm: policy {settings.policy} needs an engine that offers {' and '.join(sorted(missing))}, and vLLM "
+            "does not. Choose another policy, or leave --engine vllm out."
         )
     return choose(settings.policy, settings.policy_params)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
+from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds, Slo
 from headway.core.slo import SloClass
 from headway.policies.serving.nouns import Request
@@ -47,6 +49,55 @@ class Promise(Struct, frozen=True, gc=False):
 
 NO_PROMISE = Promise()
 """Best effort."""
+
+
+def check_slo_classes(classes: Sequence[SloClass], default: str, where: str) -> None:
+    """Refuse SLO classes that nobody could be served under, or that promise what is not measured.
+
+    Parameters
+    ----------
+    classes : sequence of SloClass
+        The promises that requests can name.
+    default : str
+        The one of requests that name none.
+    where : str
+        Named in errors.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence on what to change.
+    """
+    names = [slo_class.name for slo_class in classes]
+    known = ", ".join(names)
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{where}: the names of SLO classes must differ, got {known}. Rename one.")
+    if default not in names:
+        raise ConfigError(
+            f"{where}: default_slo_class must be one of the SLO classes ({known}), got {default!r}. "
+            f"Set it to one of them, or add a class of that name; one without objectives promises nothing."
+        )
+    metrics = Promise.__struct_fields__
+    for slo_class in classes:
+        for slo in slo_class.slos:
+            if slo.metric not in metrics:
+                raise ConfigError(
+                    f"{where}: SLO class {slo_class.name!r}: metric must be one of {', '.join(metrics)}, "
+                    f"got {slo.metric!r}."
+                )
+
+
+def listed(classes: Any) -> Any:
+    """Return SLO classes that were written as a table by name as a list, and anything else as it is.
+
+    Examples
+    --------
+    >>> listed({"batch": {"priority": -1}})
+    [{'name': 'batch', 'priority': -1}]
+    """
+    if not isinstance(classes, Mapping) or not all(isinstance(rest, Mapping) for rest in classes.values()):
+        return classes
+    return [{"name": name, **rest} for name, rest in classes.items()]
 
 
 def promise_of(slo_class: SloClass) -> Promise:

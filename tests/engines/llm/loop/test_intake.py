@@ -72,7 +72,9 @@ def test_requests_without_a_seed_differ_and_a_run_can_be_repeated() -> None:
 def test_a_policy_that_needs_more_than_the_engine_can_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     row = msgspec.structs.replace(catalogue.find("serving/orca"), needs=("swap", "repeat"))
     monkeypatch.setattr(catalogue, "find", lambda id: row)
-    with pytest.raises(ConfigError, match=r"an engine that can swap; this one can lanes, layer_ranges, repeat, share"):
+    with pytest.raises(
+        ConfigError, match=r"an engine that offers swap; this one offers lanes, layer_ranges, repeat, share"
+    ):
         build_policy(EngineConfig(model="any", policy="serving/orca"))
 
 

@@ -23,6 +23,11 @@ def free_bytes(device: torch.device) -> int:
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
+    return host_free_bytes()
+
+
+def host_free_bytes() -> int:
+    """Memory of this machine that can still be taken, in bytes; of the container where one is set a limit."""
     return min([_available_bytes(), *_container_bytes()])
 
 
