@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import count
 
 from headway.core.actions import Wake
@@ -23,11 +24,12 @@ class Alarms:
         return self._heap[0][0] if self._heap else None
 
     def set(self, wake: Wake) -> None:
-        """Ring at ``wake.at_s``, with its tag."""
-        key = (wake.at_s, wake.tag)
-        if key not in self._pending:
+        """Ring at ``wake.at_s``, with its tag: never where that is infinite, and at once where it is no number."""
+        at_s = -math.inf if math.isnan(wake.at_s) else wake.at_s
+        key = (at_s, wake.tag)
+        if key not in self._pending and at_s < math.inf:
             self._pending.add(key)
-            heapq.heappush(self._heap, (wake.at_s, next(self._order), wake.tag))
+            heapq.heappush(self._heap, (at_s, next(self._order), wake.tag))
 
     def due(self, now_s: Seconds) -> list[str]:
         """Take off all that ring at `now_s` or before; returns their tags, in the order of their times."""

@@ -34,8 +34,8 @@ ASYNC = "vllm.v1.core.sched.async_scheduler.AsyncScheduler"
 HOSTED = "headway.engines.vllm.scheduler.HeadwayScheduler"
 VOCAB = 100
 FAR_S = 4e9
-BREATH_S = 1e-3
-"""So long does `EngineCore` sleep when it could compute nothing."""
+BREATH_S = 1e-2
+"""So long does a step take in which nothing was computed; `EngineCore` then sleeps for a millisecond at least."""
 
 
 class HandClock:

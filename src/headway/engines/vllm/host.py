@@ -47,6 +47,10 @@ FLUSH_S: Seconds = 1.0
 """The trace is written out at least so often while requests run."""
 SILENT_S: Seconds = 2.0
 """So long may requests wait without a step under way, an alarm or an answer; then the fallback decides."""
+STUCK_S: Seconds = 10.0
+"""So long may they wait without a step under way for a policy that has itself woken again and again."""
+MAX_ROUNDS = 100
+"""So often is a policy woken at one instant; who asks for more is woken before the next step."""
 
 
 class Keeper(Protocol):
@@ -241,7 +245,7 @@ class Host:
 
     def _hear(self) -> None:
         """Tell of all that has happened, and ring the alarms that are due."""
-        while True:
+        for _ in range(MAX_ROUNDS):
             while self._todo:
                 event = self._todo.popleft()()
                 if event is not None:
@@ -255,21 +259,27 @@ class Host:
     def _tell(self, event: Event) -> None:
         tell(self.session, event, self._apply)
         if self.session.policy is not self._decider:
-            self._decider = self.session.policy
-            tell(self.session, Woke(at_s=self.board.now_s, tag=RETRY), self._apply)  # take in who was held back
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Let the fallback take in whom its predecessor held back; what that kept in memory, nobody would let go of."""
+        self._decider = self.session.policy
+        for owner in list(self.instance.kv.pins):
+            self.instance.kv.unpin(owner)
+            self._keeper.let_go(owner)
+        self._tell(Woke(at_s=self.board.now_s, tag=RETRY))
 
     def _listen_for_silence(self) -> None:
         """Let the fallback decide where the policy has left requests waiting for nothing."""
-        idle = self._steps.is_nothing and self._alarms.next_s is None
-        if not idle or not self.board.requests:
+        now_s = self.board.now_s
+        if not self._steps.is_nothing or not self.board.requests:
             self._silent_since_s = None
         elif self._silent_since_s is None:
-            self._silent_since_s = self.board.now_s
-        elif self.board.now_s - self._silent_since_s > SILENT_S:
+            self._silent_since_s = now_s
+        elif now_s - self._silent_since_s > (SILENT_S if self._alarms.next_s is None else STUCK_S):
             self._silent_since_s = None
             self.session.abandon(f"left {len(self.board.requests)} requests waiting for nothing")
-            self._decider = self.session.policy
-            self._tell(Woke(at_s=self.board.now_s, tag=RETRY))
+            self._take_over()
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
