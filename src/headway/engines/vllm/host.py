@@ -114,7 +114,7 @@ class Host:
             fallback=Stack(batch=Vllm()),
         )
         self._decider = self.session.policy
-        self._max_tokens = facts.max_tokens
+        self._max_tokens, self._max_seqs = facts.max_tokens, facts.max_seqs
         self._clock = clock
         self._keeper = keeper
         self._alarms = Alarms()
@@ -194,6 +194,7 @@ class Host:
         run = plan.run
         if run is None:
             return None
+        self._allow_starts()
         for request, computed_tokens in found.items():
             amending.find(self.board.requests[request], computed_tokens)
         for request in plan.starts:
@@ -370,6 +371,8 @@ class Host:
         if is_new:
             self._new.pop(request, None)
             amending.put_back(self.board, request)
+            # Until a step has run without it: a policy that prefers starts to all else would try for ever.
+            self.instance.max_running = self.instance.num_running or self._max_seqs
             self._refuse(_start(request), "vLLM could not start it now")
         elif state.output_tokens >= state.request.max_tokens:
             amending.rest(self.instance, state)  # its last token is under way
@@ -383,6 +386,14 @@ class Host:
             return
         self._steps.give_up(run)
         self._refuse(run.step, "vLLM could run none of it now")
+        if self.instance.num_running:
+            self._todo.append(lambda: DoorOpen(at_s=self.board.now_s, instance=INSTANCE))
+
+    def _allow_starts(self) -> None:
+        """Let requests start again, now that a step has been handed over after some could not."""
+        if self.instance.max_running < self._max_seqs:
+            self.instance.max_running = self._max_seqs
+            self._steps.changed = True  # its policy would have started some
 
 
 def _start(request: Id) -> Start:
