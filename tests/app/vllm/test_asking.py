@@ -159,6 +159,12 @@ def test_a_header_that_makes_no_sense_is_refused(vllm: Vllm, header: str, value:
     assert value in heard.error["message"]
 
 
+def test_a_header_that_is_not_known_is_refused_as_a_field_would_be(vllm: Vllm) -> None:
+    heard = Street(vllm).post(HELLO, headers={"x-headway-slo-clas": "batch"})
+    assert (heard.status, heard.error["code"]) == (400, "unknown_parameter")
+    assert "x-headway-slo-class" in heard.error["message"]
+
+
 def test_a_body_that_is_no_json_is_left_to_vllm_unless_it_asks(vllm: Vllm) -> None:
     street = Street(vllm)
     assert street.post(b'{"broken": \\u00').status == 200

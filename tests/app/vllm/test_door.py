@@ -178,6 +178,13 @@ def test_a_reader_that_leaves_is_counted() -> None:
     assert street.value("headway_finished_total", reason="cancelled") == 1
 
 
+def test_an_asker_who_leaves_before_a_whole_answer_is_counted_as_gone() -> None:
+    street = Street(Vllm(whole(None)))  # what vLLM says then
+    street.post({})
+    assert street.value("headway_finished_total", reason="cancelled") == 1
+    assert street.value("headway_e2e_seconds_count") == 0
+
+
 def test_a_door_is_built_as_often_as_one_likes() -> None:
     street = Street(Vllm())
     street.post({})

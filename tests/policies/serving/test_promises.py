@@ -11,24 +11,29 @@ from headway.core.errors import ConfigError
 from headway.core.nouns import Slo
 from headway.core.slo import SloClass
 from headway.engines.vllm.settings import settings_of
-from headway.policies.serving.promises import SLO_CLASSES, check_slo_classes, listed
+from headway.policies.serving.promises import SLO_CLASSES, check_default, check_slo_classes, listed
 
 
-def test_the_default_classes_are_good() -> None:
-    check_slo_classes(SLO_CLASSES, "default", "here")
+def test_the_classes_that_come_along_are_good() -> None:
+    check_slo_classes(SLO_CLASSES, "here")
+    check_default("default", SLO_CLASSES, "here")
 
 
 @pytest.mark.parametrize(
-    ("classes", "default", "told"),
+    ("classes", "told"),
     [
-        ([SloClass(name="gold")], "default", r"here: default_slo_class must be one of .*\(gold\), got 'default'\. Set"),
-        ([SloClass(name="gold"), SloClass(name="gold")], "gold", "names of SLO classes must differ, got gold, gold"),
-        ([SloClass(name="gold", slos=(Slo("ttf", 1.0),))], "gold", r"metric must be one of ttft_s, .*, got 'ttf'"),
+        ([SloClass(name="gold"), SloClass(name="gold")], "here: the names of SLO classes must differ, got gold, gold"),
+        ([SloClass(name="gold", slos=(Slo("ttf", 1.0),))], r"metric must be one of ttft_s, .*, got 'ttf'"),
     ],
 )
-def test_what_could_never_be_kept_is_refused(classes: list[SloClass], default: str, told: str) -> None:
+def test_what_could_never_be_kept_is_refused(classes: list[SloClass], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        check_slo_classes(classes, default, "here")
+        check_slo_classes(classes, "here")
+
+
+def test_a_default_is_one_of_the_classes() -> None:
+    with pytest.raises(ConfigError, match=r"here: default_slo_class must be one of .*\(gold\), got 'gol'\. Set"):
+        check_default("gol", [SloClass(name="gold")], "here")
 
 
 @pytest.mark.parametrize("key", ["slo", "prio"])
@@ -46,7 +51,10 @@ def test_a_table_by_name_is_as_good_as_a_list() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"slo_classes": {"gold": {}}}, r"default_slo_class must be one of the SLO classes \(gold\)"),
+        (
+            {"slo_classes": {"gold": {}}, "default_slo_class": "gol"},
+            r"default_slo_class must be one of the SLO classes \(gold\)",
+        ),
         ({"slo_classes": {"gold": 3}}, r"slo_classes"),
         ({"slo_classes": {"gold": {"slo": []}}, "default_slo_class": "gold"}, r"key 'slo' is not known"),
     ],

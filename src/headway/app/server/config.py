@@ -12,7 +12,7 @@ from msgspec import Struct
 from headway.core.errors import ConfigError
 from headway.core.slo import SloClass
 from headway.engines.llm.config import EngineConfig
-from headway.policies.serving.promises import SLO_CLASSES, check_slo_classes
+from headway.policies.serving.promises import SLO_CLASSES, check_default, check_slo_classes
 
 KEY_VARIABLE = "HEADWAY_API_KEY"
 """Environment variable with further API keys, separated by commas."""
@@ -78,7 +78,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
         _between("drain_timeout_s", self.drain_timeout_s, 0, 1e9, 30)
         if not self.request_timeout_s > 0:
             raise ConfigError(f"server: request_timeout_s must be > 0, got {self.request_timeout_s}. Try 600.")
-        check_slo_classes(self.slo_classes, self.default_slo_class, "server")
+        check_slo_classes(self.slo_classes, "server")
+        check_default(self.default_slo_class, self.slo_classes, "server")
 
     @property
     def slo_classes(self) -> tuple[SloClass, ...]:

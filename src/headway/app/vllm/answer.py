@@ -15,6 +15,8 @@ from headway.core.nouns import Seconds
 STREAM = b"text/event-stream"
 _EVENT_OBJECT = b"{"
 _FIRST_CHOICE = b'"index":0'
+_NOBODY = b"null"
+"""What vLLM answers whole when whoever asked has left."""
 _LENGTH = b'"finish_reason":"length"'
 
 
@@ -76,7 +78,7 @@ class Answer:
             await self._let_go()  # what came so far was no whole answer; the HTTP server knows what to do
         if self._turned_away:
             return
-        if not self._over:
+        if not self._over or self._last == _NOBODY:
             self._tally.ended("cancelled")
         elif self._first_s:
             reason = "length" if _LENGTH in self._last or _LENGTH in self._before else "stop"

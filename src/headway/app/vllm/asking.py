@@ -13,6 +13,7 @@ from headway.app.server.errors import ApiError, invalid
 from headway.app.server.promises import DEFAULT_TIERS, Promise, Promises
 from headway.engines.vllm.asks import PREFIX
 
+HEADER = b"x-headway-"
 HEADERS = {f"x-headway-{name.replace('_', '-')}".encode(): name for name in Objectives.__struct_fields__}
 """Headers that stand in for what the body's `headway` field leaves out, such as ``x-headway-ttft-s``."""
 
@@ -71,7 +72,8 @@ class AskingDesk:
         ApiError
             400 that names what is wrong.
         """
-        said = {name: headers[header] for header, name in HEADERS.items() if header in headers}
+        ours = [header for header in headers if header.startswith(HEADER)]
+        said = {HEADERS.get(header) or _unknown(header): headers[header] for header in ours}
         if not said and not _may_ask(raw):
             return Asking(raw, self._nothing)
         try:
@@ -97,6 +99,11 @@ class AskingDesk:
 def _may_ask(raw: bytes) -> bool:
     """Whether one of our keys may stand in a body: plainly, or with a letter of it written as an escape."""
     return any(key in raw for key in _KEYS) or _ESCAPED in raw
+
+
+def _unknown(header: bytes) -> str:
+    name, known = header.decode(errors="replace"), ", ".join(known.decode() for known in HEADERS)
+    raise invalid(f"The header `{name}` must be one of {known}.", name, "unknown_parameter")
 
 
 def _from_headers(said: Mapping[str, bytes]) -> Objectives:

@@ -34,7 +34,7 @@ class Child:
     command : Command
         How it is started.
     on_line : callable
-        Told every line that it writes.
+        Told every line that it writes, without `NOISE`.
 
     Attributes
     ----------
@@ -99,4 +99,4 @@ class Child:
             line = raw.decode(errors="replace").rstrip()
             if not line.startswith(NOISE):
                 self.trouble.read(line)
-            self._on_line(line)
+                self._on_line(line)

@@ -14,9 +14,10 @@ from headway.core.policy import Policy
 from headway.core.slo import SloClass
 from headway.engines.choosing import choose
 from headway.policies.serving.board import ServingBoard
-from headway.policies.serving.promises import SLO_CLASSES, check_slo_classes, listed
+from headway.policies.serving.promises import SLO_CLASSES, check_default, check_slo_classes, listed
 
 KEY = "headway"
+DEFAULT = "default"
 CAN = frozenset({"repeat"})
 """What vLLM is able to do beyond plain steps."""
 
@@ -33,7 +34,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slo_classes : tuple of SloClass
         The promises that requests can name; those of `headway serve` by default.
     default_slo_class : str
-        The one of requests that name none.
+        The one of requests that name none; ``"default"`` promises nothing where it is no class.
     seed : int
         Of the policy.
     trace : str
@@ -43,12 +44,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: str = "serving/headway"
     policy_params: dict[str, Any] = {}
     slo_classes: tuple[SloClass, ...] = SLO_CLASSES
-    default_slo_class: str = "default"
+    default_slo_class: str = DEFAULT
     seed: int = 0
     trace: str = ""
 
     def __post_init__(self) -> None:
-        check_slo_classes(self.slo_classes, self.default_slo_class, "vllm")
+        check_slo_classes(self.slo_classes, "vllm")
+        if self.default_slo_class != DEFAULT:  # which promises nothing where it is no class
+            check_default(self.default_slo_class, self.slo_classes, "vllm")
 
 
 def settings_of(additional_config: object) -> Settings:

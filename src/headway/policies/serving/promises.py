@@ -51,15 +51,13 @@ NO_PROMISE = Promise()
 """Best effort."""
 
 
-def check_slo_classes(classes: Sequence[SloClass], default: str, where: str) -> None:
-    """Refuse SLO classes that nobody could be served under, or that promise what is not measured.
+def check_slo_classes(classes: Sequence[SloClass], where: str) -> None:
+    """Refuse SLO classes of one name, and those that promise what is not measured.
 
     Parameters
     ----------
     classes : sequence of SloClass
         The promises that requests can name.
-    default : str
-        The one of requests that name none.
     where : str
         Named in errors.
 
@@ -69,22 +67,30 @@ def check_slo_classes(classes: Sequence[SloClass], default: str, where: str) -> 
         With one sentence on what to change.
     """
     names = [slo_class.name for slo_class in classes]
-    known = ", ".join(names)
     if len(set(names)) < len(names):
-        raise ConfigError(f"{where}: the names of SLO classes must differ, got {known}. Rename one.")
+        raise ConfigError(f"{where}: the names of SLO classes must differ, got {', '.join(names)}. Rename one.")
+    metrics = Promise.__struct_fields__
+    for name, slo in [(slo_class.name, slo) for slo_class in classes for slo in slo_class.slos]:
+        if slo.metric not in metrics:
+            raise ConfigError(
+                f"{where}: SLO class {name!r}: metric must be one of {', '.join(metrics)}, got {slo.metric!r}."
+            )
+
+
+def check_default(default: str, classes: Sequence[SloClass], where: str) -> None:
+    """Refuse a default that is none of the classes.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence on what to change.
+    """
+    names = [slo_class.name for slo_class in classes]
     if default not in names:
         raise ConfigError(
-            f"{where}: default_slo_class must be one of the SLO classes ({known}), got {default!r}. "
-            f"Set it to one of them, or add a class of that name; one without objectives promises nothing."
+            f"{where}: default_slo_class must be one of the SLO classes ({', '.join(names)}), got {default!r}. "
+            "Set it to one of them, or add a class of that name; one without objectives promises nothing."
         )
-    metrics = Promise.__struct_fields__
-    for slo_class in classes:
-        for slo in slo_class.slos:
-            if slo.metric not in metrics:
-                raise ConfigError(
-                    f"{where}: SLO class {slo_class.name!r}: metric must be one of {', '.join(metrics)}, "
-                    f"got {slo.metric!r}."
-                )
 
 
 def listed(classes: Any) -> Any:
