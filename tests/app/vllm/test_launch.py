@@ -181,9 +181,13 @@ def test_when_the_launcher_is_killed_nothing_is_left(launch: Callable[..., Launc
     until_gone(pid)
 
 
-def test_when_vllm_is_killed_nothing_is_left(launch: Callable[..., Launcher]) -> None:
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGKILL, "signal 9"), (signal.SIGTERM, "exit status 0")])
+def test_an_end_that_nobody_asked_for_is_a_failure_and_leaves_nothing(
+    launch: Callable[..., Launcher], number: int, how: str
+) -> None:
     launcher = launch()
     pid = launcher.ready()["pid"]
-    os.kill(pid, signal.SIGKILL)
-    assert launcher.end()[0] == 128 + signal.SIGKILL
+    os.kill(pid, number)
+    assert f"vLLM must go on until it is asked to end, and ended with {how}" in launcher.until("error:")
+    assert launcher.end()[0] == 44
     until_gone(pid)

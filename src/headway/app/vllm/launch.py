@@ -93,7 +93,7 @@ def run(
     ConfigError
         When the configuration cannot work in vLLM, or there is no vLLM.
     EngineError
-        When vLLM ended before it could serve.
+        When vLLM ended without being asked to.
     """
     version = installed()
     with listening(config.host, config.port) as listener:  # a port that is taken is better told now
@@ -141,7 +141,7 @@ def supervise(
     Raises
     ------
     EngineError
-        When it ended before it could serve.
+        When it ended without being asked to.
     """
     log = _Log(on_loading)
     child = Child(made, log)
@@ -155,6 +155,8 @@ def supervise(
     finally:
         child.close()
     assert status is not None
+    if not stopping.is_set():  # vLLM calls it a success when its engine has died
+        raise EngineError(f"serve: vLLM must go on until it is asked to end, and {_how(status)}. Its log says why.")
     return status if status >= 0 else 128 - status
 
 
@@ -198,9 +200,12 @@ def _died(child: Child, status: int) -> EngineError:
     child.close()
     for line in child.trouble.lines:
         print(f"  {line}", file=sys.stderr)  # noqa: T201
-    how = f"exit status {status}" if status >= 0 else f"signal {-status}"
     what = f": {child.trouble.cause}" if child.trouble.cause else ". Its last lines stand above."
-    return EngineError(f"serve: vLLM must get as far as serving, and ended with {how} before{what}")
+    return EngineError(f"serve: vLLM must get as far as serving, and {_how(status)} before{what}")
+
+
+def _how(status: int) -> str:
+    return f"ended with exit status {status}" if status >= 0 else f"ended with signal {-status}"
 
 
 @contextmanager
