@@ -24,6 +24,7 @@ from headway.traces.table import RequestTable
 
 THE_SAME = "serving/vllm-v1"
 """The policy that decides as vLLM's own scheduler does."""
+SAME_S = 1e-6
 NOTHING = {"first_token_s": 0.0, "last_token_s": 0.0}
 
 
@@ -162,14 +163,21 @@ def _inside(ours: Twin, piece: Piece) -> dict[str, Any]:
     live = {"ttft_s": ttft_s, "e2e_s": e2e_s, "tpot_s": (e2e_s - ttft_s) / np.maximum(table.output_tokens - 1, 1)}
     live, virtual = _honest(live, table), _honest(timed.seen(timed.play(table, [heard]), table), table)
     off = tokens_per_s(table, virtual) / tokens_per_s(table, live) - 1
-    alike = [
-        (mine.num_tokens, round(mine.at_s, 6)) == (line.measured.tokens, round(line.end_s - start_s, 6))
-        for mine, line in zip(heard.heard, piece.log.lines, strict=False)
-    ]
+    worst_s = max(float(np.abs(virtual[name] - live[name]).max()) for name in ("ttft_s", "e2e_s"))
+    same = {"same_frac": _same_frac(heard.heard, piece.log.lines, start_s), "worst_request_s": worst_s}
     return {
         "errors_inside": live_score.errors(virtual, live) | {"tokens_per_s": off},
-        "steps_inside": heard.account() | {"same_frac": sum(alike) / max(len(heard.heard), len(piece.log.lines))},
+        "steps_inside": heard.account() | same,
     }
+
+
+def _same_frac(played: Sequence[StepDone], live: Sequence[Line], start_s: float) -> float:
+    """Return the share of steps that end at the same microsecond and compute as many tokens."""
+    alike = [
+        one.num_tokens == line.measured.tokens and abs(one.at_s - (line.end_s - start_s)) < SAME_S
+        for one, line in zip(played, live, strict=False)
+    ]
+    return sum(alike) / max(len(played), len(live))
 
 
 def _table(arrivals_s: Sequence[float], answers: Sequence[Answer]) -> RequestTable:

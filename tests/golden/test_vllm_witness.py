@@ -43,4 +43,5 @@ def test_with_the_times_of_live_steps_virtual_time_makes_the_same_steps(found: d
     assert row["num_requests"] >= 10
     assert row["live_steps"]["waiting"] > 0, "nobody had to wait: too easy"
     assert row["steps_inside"]["same_frac"] == 1.0
+    assert row["steps_inside"]["worst_request_s"] < 1e-5
     assert max(abs(error) for error in row["errors_inside"].values()) < 1e-4
