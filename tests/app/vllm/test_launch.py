@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +59,25 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+class Healthy(BaseHTTPRequestHandler):
+    """Says that all is well."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 class Launcher:
     """A launcher in a process of its own, with a vLLM that is played."""
 
-    def __init__(self, *further: str, patience_s: float = WAIT_S) -> None:
+    def __init__(self, *further: str, patience_s: float = WAIT_S, port: int = 0) -> None:
         environment = {**os.environ, "PYTHONPATH": str(Path(headway.__file__).parents[1])}
         script = SCRIPT.replace("FAKE", repr(str(FAKE)))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script, str(free_port()), str(patience_s), *further],
+            [sys.executable, "-c", script, str(port or free_port()), str(patience_s), *further],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         self.facts: dict[str, Any] = {}
@@ -90,7 +103,7 @@ class Launcher:
 def launch() -> Iterator[Callable[..., Launcher]]:
     launched: list[Launcher] = []
 
-    def start(*further: str, **options: float) -> Launcher:
+    def start(*further: str, **options: Any) -> Launcher:
         launched.append(Launcher(*further, **options))
         return launched[-1]
 
@@ -172,6 +185,17 @@ def test_one_that_dies_while_starting_says_why(launch: Callable[..., Launcher]) 
     assert status == 44
     assert "vLLM must get as far as serving, and ended with exit status 3" in line
     assert re.search(r"^  ValueError: no such model$", errors, re.MULTILINE)
+
+
+def test_a_port_that_another_shares_is_refused(launch: Callable[..., Launcher]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        launcher = launch("--never", port=other.server_port)  # healthy at once, for the other one answers
+        assert f"port {other.server_port} must be vLLM's alone, and another process listens on it" in launcher.until(
+            "error:"
+        )
+        assert launcher.end()[0] == 44
+        other.shutdown()
 
 
 def test_when_the_launcher_is_killed_nothing_is_left(launch: Callable[..., Launcher]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import msgspec
@@ -55,10 +56,16 @@ class Probe:
         Its address, such as ``"http://127.0.0.1:8000"``.
     key : str
         An API key; empty for none.
+
+    Attributes
+    ----------
+    port : int
+        That of the address.
     """
 
     def __init__(self, url: str, key: str = "") -> None:
         self._url = url
+        self.port = urllib.parse.urlsplit(url).port or 0
         self._key = key
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if url.startswith("https"):  # it is our own child on this machine, whatever its certificate is made out to

@@ -43,10 +43,11 @@ def lives(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return any(_is_living(name, group) for name in os.listdir("/proc") if name.isdigit())
+    return any(is_living(name, group) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _is_living(name: str, group: int) -> bool:
+def is_living(name: str, group: int) -> bool:
+    """Whether a process, by its entry in /proc, is a living one of a group."""
     try:
         with open(f"/proc/{name}/stat") as stat:
             state, _, its_group = stat.read().rpartition(")")[2].split()[:3]

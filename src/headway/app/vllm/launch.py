@@ -19,6 +19,7 @@ from headway.app.server.listening import listening, url_of
 from headway.app.vllm.child import Child
 from headway.app.vllm.command import Command, command, installed
 from headway.app.vllm.facts import Probe, VllmFacts
+from headway.app.vllm.listeners import others_listen
 from headway.core.errors import EngineError
 from headway.core.nouns import Seconds
 
@@ -193,6 +194,10 @@ def _until_ready(child: Child, probe: Probe, stopping: threading.Event, on_loadi
     if stopping.is_set():
         child.wait()
         return False
+    if others_listen(probe.port, child.pid):
+        raise EngineError(
+            f"serve: port {probe.port} must be vLLM's alone, and another process listens on it. Choose another --port."
+        )
     return True
 
 
