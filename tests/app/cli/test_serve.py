@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typer.testing import CliRunner
 
 from headway.app import server
 from headway.app.cli.root import app
+from headway.app.cli.settings import config_of, given_settings
 from headway.app.server import ServerConfig
 from headway.app.vllm import launch
+from headway.app.vllm.command import command
 from headway.app.vllm.facts import VllmFacts
 from headway.app.vllm.launch import Launched
 from headway.engines.llm.messages import Ready
@@ -122,3 +125,23 @@ def test_words_for_vllm_need_vllm(told: list[ServerConfig]) -> None:
         in CliRunner().invoke(app, ["serve", "--engine", "other"]).stderr
     )
     assert told == []
+
+
+def test_the_configuration_of_vllm_can_be_used_again(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text('engine = "vllm"\nmodel = "some/model"\nmax_seqs = 9\n')
+    once = CliRunner().invoke(app, ["show", "config", "--config", str(file)]).stdout
+    shown = tomllib.loads(once)
+    assert (shown["engine"], shown["policy"], shown["max_seqs"]) == ("vllm", "serving/headway", 9)
+    assert not {"quantize", "context", "dtype"} & set(shown)
+    file.write_text(once)
+    assert CliRunner().invoke(app, ["show", "config", "--config", str(file)]).stdout == once
+    given = given_settings({}, file)
+    argv = command(config_of(given), given, (), {}).argv
+    assert "--max-num-seqs" in argv
+    assert "--block-size" not in argv
+
+
+def test_the_configuration_says_who_computes() -> None:
+    shown = tomllib.loads(CliRunner().invoke(app, ["show", "config"]).stdout)
+    assert (shown["engine"], shown["policy"], shown["context"]) == ("headway", "serving/sarathi", 0)

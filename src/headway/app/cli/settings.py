@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from headway.app.cli.shipped import SHIPPED, shipped_folder
 from headway.app.server import ServerConfig
+from headway.app.vllm.command import LEFT_TO_VLLM, MEANINGLESS
 from headway.core import catalogue
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import decode, number, read_toml
@@ -104,20 +106,25 @@ def config_of(settings: Mapping[str, Any]) -> ServerConfig:
     return decode(ServerConfig, {"engine": engine, **server}, where="config")
 
 
-def as_settings(config: ServerConfig, who: str = ENGINES[0]) -> dict[str, Any]:
+def as_settings(config: ServerConfig, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Return a resolved configuration in the shape of a file, with all that was left to defaults, and without keys.
 
     Parameters
     ----------
     config : ServerConfig
         The configuration.
-    who : str
-        The engine, one of `ENGINES`.
+    given : mapping of str to object
+        The settings that it was resolved from, which say which engine it is for. What means nothing to vLLM, or is left
+        to its defaults, is left out for it.
     """
     engine, server = msgspec.to_builtins(config.full_engine), msgspec.to_builtins(config)
-    found = {"engine": who} | {name: server[field] for name, field in SERVER.items()}
+    found = {"engine": given.get("engine", ENGINES[0])} | {name: server[field] for name, field in SERVER.items()}
     found |= {name: engine[field] for name, field in ENGINE.items()}
     found["api_keys"] = ["(hidden)"] * len(config.api_keys)
+    if found["engine"] == "vllm":
+        found = {
+            name: value for name, value in found.items() if name in given or name not in {*MEANINGLESS, *LEFT_TO_VLLM}
+        }
     return found
 
 

@@ -39,11 +39,11 @@ def show(
 
 
 def _show_config(file: Path | None, json: bool) -> None:
-    from headway.app.cli.settings import ENGINES, as_settings, config_of, given_settings
+    from headway.app.cli.settings import as_settings, config_of, given_settings
     from headway.app.cli.toml import dumps
 
     given = given_settings({}, file)
-    settings = as_settings(config_of(given), given.get("engine", ENGINES[0]))
+    settings = as_settings(config_of(given), given)
     if json:
         print_json(settings)
     else:

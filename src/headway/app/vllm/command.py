@@ -50,6 +50,9 @@ MEANINGLESS = {
 }
 """Settings that vLLM has no use for, and what to know instead."""
 
+LEFT_TO_VLLM = frozenset({"dtype", "context", "max_seqs", "block_size", "kv_memory", "prefix_caching"})
+"""Settings of which vLLM has defaults of its own, which hold unless somebody says otherwise."""
+
 OURS = {
     "--model": "MODEL", "--host": "--host", "--port": "--port", "--uds": "--host and --port",
     "--scheduler-cls": "--policy", "--additional-config": "--policy-param", "--served-model-name": "--name",
@@ -156,7 +159,7 @@ def _flags(config: ServerConfig, given: Collection[str], settings: Settings) -> 
     if engine.name:
         yield from ("--served-model-name", engine.name)
     for name, flag, value in _values(engine):
-        if name in given:
+        if name in given and value != 0:  # none of these can be 0 but the seed, and that is vLLM's own default
             yield from (flag, str(value))
     if "prefix_caching" in given:
         yield "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"
