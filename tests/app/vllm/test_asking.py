@@ -108,13 +108,6 @@ def test_own_classes_stand_in_the_additional_configuration(vllm: Vllm) -> None:
     assert "'auto', 'gold', 'priority', got 'batch'" in street.post({"service_tier": "batch"}).error["message"]
 
 
-def test_a_default_that_is_no_class_promises_nothing(vllm: Vllm) -> None:
-    street = Street(vllm, {"headway": {"slo_classes": [{"name": "gold"}]}})
-    assert street.post({}).status == 200
-    assert street.post({"headway": {"slo_class": "default"}}).status == 200
-    assert vllm.asks == {"headway_slo_class": "default"}
-
-
 def test_extra_arguments_of_others_stay(vllm: Vllm) -> None:
     Street(vllm).post({"vllm_xargs": {"other": [1, 2], "headway_ttft_s": 3}, "headway": {"ttft_s": 1}})
     assert vllm.body == {"vllm_xargs": {"other": [1, 2], "headway_ttft_s": 1.0}}

@@ -25,7 +25,6 @@ from headway.app.vllm.asking import Asking, AskingDesk
 from headway.app.vllm.tally import Tally
 from headway.core.errors import ConfigError
 from headway.core.parameters import decode
-from headway.core.slo import SloClass
 from headway.engines.vllm.settings import settings_of
 
 KEY = "headway_door"
@@ -117,8 +116,6 @@ def _desk(state: Any, registry: CollectorRegistry) -> _Desk:
     settings = settings_of(additional)
     own = decode(DoorSettings, additional.get(KEY, {}) if isinstance(additional, Mapping) else {}, where="vllm: door")
     classes = settings.slo_classes
-    if settings.default_slo_class not in [promise.name for promise in classes]:  # then it promises nothing
-        classes = (*classes, SloClass(name=settings.default_slo_class))
     keys = getattr(getattr(state, "args", None), "api_key", None) or [os.environ.get("VLLM_API_KEY", "")]
     return _Desk(
         AskingDesk(Promises(classes, settings.default_slo_class), frozenset(promise.name for promise in classes)),
