@@ -8,11 +8,11 @@ import pytest
 from headway.core.drivers import simulate
 from headway.policies.serving.draft import InstanceDraft
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import Step, StepDone
+from headway.policies.serving.nouns import Piece, Request, Step, StepDone
 from headway.policies.serving.pace import Pace, Shape, pairs
 from headway.policies.serving.sarathi import SarathiServe
 from headway.policies.serving.stack import Stack
-from headway.policies.serving.state import InstanceState
+from headway.policies.serving.state import InstanceState, RequestState
 from headway.sim.serving.price import BatchShape, Chunk, LinearPrice
 from headway.sim.serving.random_requests import RandomRequests
 from headway.sim.serving.speculation import Speculation
@@ -108,3 +108,30 @@ def test_a_first_step_that_is_slow_once_does_not_make_all_others_look_slow() -> 
         true_s = 1e-2 + 1e-4 * (shape.num_decodes + shape.prefill_tokens)
         fit.learn(shape.features(), 2.0 if not number else true_s)
     assert pace.step_s(instance, Shape(20, 2000, 300, pairs(300, 0))) < 0.1
+
+
+def test_an_engine_that_computes_less_than_it_was_asked_does_not_look_fast() -> None:
+    price = LinearPrice(fixed_s=8e-3, prefill_token_s=1e-4)
+    instance, pace, most = InstanceState("gpu", BlockPool(4096), num_layers=2, pool="gpu"), Pace(), 512
+    for asked in (32, 100, 300, 500, 4000, 9000, 2000, 700) * 8:
+        work = Request(id="r", arrival_s=0.0, prompt_tokens=asked, max_tokens=8)
+        instance.waiting["r"] = RequestState(work)
+        pace.note(instance, Step(instance="gpu", pieces=(Piece("r", asked),)))
+        done = min(asked, most)
+        step_s = price.step_s(BatchShape(0, 0, (Chunk(done, 0),)))
+        pace.hear(StepDone(at_s=0.0, instance="gpu", step_s=step_s, num_tokens=done, num_runs=1))
+    true_s = price.step_s(BatchShape(0, 0, (Chunk(400, 0),)))
+    assert pace.step_s(instance, Shape(0, 0, 400, pairs(400, 0))) == pytest.approx(true_s, rel=0.05)
+
+
+def test_what_is_asked_for_while_a_step_is_computed_begins_after_it() -> None:
+    instance, pace = InstanceState("gpu", BlockPool(64), num_layers=2, pool="gpu"), Pace()
+    assert pace.start_s(instance, 5.0) == 5.0
+    pace.note(instance, Step(instance="gpu", pieces=()))
+    begins_s = pace.start_s(instance, 5.0)
+    assert begins_s == 5.0 + pace.step_s(instance, Shape(0, 0))
+    pace.hear(StepDone(at_s=begins_s, instance="gpu", step_s=begins_s - 5.0, num_tokens=0, num_runs=1))
+    assert pace.start_s(instance, begins_s) == begins_s
+    stages = InstanceState("gpu", BlockPool(64), num_layers=2, num_stages=2, pool="gpu")
+    pace.note(stages, Step(instance="gpu", pieces=()))
+    assert pace.start_s(stages, 5.0) == 5.0  # the first stage is free again

@@ -56,6 +56,15 @@ class Shape(NamedTuple):
     drafted_tokens: int = 0
     draft_passes: int = 0
 
+    def cut_to(self, num_tokens: int) -> Shape:
+        """Return what is left of it where the engine has computed so many tokens at most: less of its prompts."""
+        left = max(0, num_tokens - self.num_decodes)
+        if self.drafted_tokens or left >= self.prefill_tokens:
+            return self
+        mean_context = self.prefill_pairs / self.prefill_tokens - self.prefill_tokens / 2  # of one chunk
+        both = max(pairs(left, mean_context), self.prefill_pairs * (left / self.prefill_tokens) ** 2)
+        return self._replace(prefill_tokens=left, prefill_pairs=both)
+
     def features(self) -> NDArray[np.float64]:
         """Return what the time is taken to be linear in, `[7]`."""
         tokens = self.num_decodes + self.drafted_tokens + self.prefill_tokens
@@ -63,7 +72,7 @@ class Shape(NamedTuple):
         return np.array([1.0, tokens, *above, self.context_tokens, self.prefill_pairs, self.draft_passes])
 
 
-def pairs(tokens: int, context_tokens: int) -> float:
+def pairs(tokens: int, context_tokens: float) -> float:
     """Return the pairs of tokens of one chunk of a prompt."""
     return tokens * (context_tokens + tokens / 2)
 
@@ -95,6 +104,16 @@ class Pace:
         """Return how many steps it has learnt from."""
         return self._fit(instance.pool).num_steps
 
+    def start_s(self, instance: InstanceState, now_s: Seconds) -> Seconds:
+        """Return when a step that is asked for now will begin, in seconds since the start of the run.
+
+        That is now, except on an engine that asks while the step before is computed.
+        """
+        noted = self._under_way.get(instance.id)
+        if not noted or instance.num_stages > 1 or instance.num_lanes > 1:
+            return now_s
+        return now_s + sum(self._fit(pool).predict(shape.features()) for pool, shape in noted)
+
     def note(self, instance: InstanceState, step: Step) -> None:
         """Note what a step that is about to begin computes."""
         if step.share == 1.0 and not step.tune and instance.num_lanes == 1:
@@ -109,6 +128,8 @@ class Pace:
         if event.num_runs > 1:  # the context grows with every run
             grown = shape.num_decodes * (event.num_runs - 1) // 2
             shape = shape._replace(context_tokens=shape.context_tokens + grown)
+        elif event.num_runs == 1:
+            shape = shape.cut_to(event.num_tokens)
         if event.step_s > 0:
             self._fit(pool).learn(shape.features(), event.step_s / event.num_runs)
 

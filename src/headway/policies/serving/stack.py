@@ -231,8 +231,10 @@ class Stack:
         if self.evict is not None:
             part.evict, part.now_s = self.evict, now_s
             self.evict.make_room(instance, part, now_s)
-        step = self.batch.form(instance, part, now_s)
-        if step is not None and self._pace is not None:
+        if self._pace is None:
+            return self.batch.form(instance, part, now_s)
+        step = self.batch.form(instance, part, self._pace.start_s(instance, now_s))
+        if step is not None:
             self._pace.note(instance, step)
         return step
 
