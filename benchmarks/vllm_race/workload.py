@@ -80,7 +80,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=4)
-def _spec(num: int, data: Path | None) -> TraceSpec:
+def spec(num: int, data: Path | None) -> TraceSpec:
+    """Return the recipe's trace, cut to about so many requests of each run."""
     mix = [dict(part) for part in setting("dev", data, 1)["trace"]["mix"]]
     whole = sum(part.get("max_requests", 300) for part in mix)
     for part in mix:
@@ -105,7 +106,7 @@ def draw(seed: int, rate_per_s: float, num: int, salt: str, data: Path | None = 
     data : Path or None
         A folder with the recorded traces; the shipped ones without.
     """
-    table = _spec(num, data).draw(seed)
+    table = spec(num, data).draw(seed)
     at_s = (table.arrival_s - table.arrival_s[0]) * ((len(table) - 1) / rate_per_s / table.duration_s)
     classes = table.labels["slo_class"]
     tokens = _Tokens(seed, salt)
