@@ -85,6 +85,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         policy = build_policy(settings)
         self.waiting = self._queue = Waiting[VllmRequest]()
         self._overlaps = bool(self.scheduler_config.async_scheduling)
+        self._reserves_full_isl = bool(self.scheduler_config.scheduler_reserve_full_isl)
         self.scheduler_reserve_full_isl = False  # whether a prompt fits is the policy's business
         self._arrivals = Arrivals(settings, self.max_model_len)
         self._cap = NO_TOKENS
@@ -275,6 +276,7 @@ class HeadwayScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM has no typ
         log.exception("Headway could not go on. vLLM's own order serves from now on, first come, first served.")
         host, self.host = self.host, None
         self._queue.own_order = True
+        self.scheduler_reserve_full_isl = self._reserves_full_isl
         self._compiling.clear()
         for owner in list(self._kept):
             self.let_go(owner)
