@@ -1,11 +1,12 @@
 """vLLM with our policies against vLLM's own scheduler: real servers, real requests over HTTP, one run.
 
-    python benchmarks/vllm_race.py [plain] [mixed] [--json] [--keep FILE]
+    python benchmarks/vllm_race.py [clock] [plain] [mixed] [--json] [--keep FILE]
 
 `plain` is throughput without promises: vLLM's own scheduler against policies hosted inside it. `mixed` is the workload
 of `examples/recipes/mixed-slo.toml`, scaled to a processor: how much load is carried while 90% of the promised requests
-are within all their bounds, as their senders feel it. Both by default; some twelve minutes on two processors that do
-nothing else. With `--keep` what was measured is kept, and a race that was broken off goes on where it was.
+are within all their bounds, as their senders feel it. `clock` plays the recipe itself on vLLM's real schedulers without
+a model, by the prices of its A100, which a busy machine cannot disturb. All by default; some twenty minutes on two
+processors that do nothing else. With `--keep` what was measured is kept, and a race that was broken off goes on there.
 
 Servers run with the interpreter named by `--python`, by default the running one; without vLLM there is nothing to race.
 """
@@ -20,25 +21,26 @@ from pathlib import Path
 from typing import Any
 
 from race import machine
-from vllm_race import mixed, model, plain
+from vllm_race import by_clock, mixed, model, plain
 from vllm_race.contenders import BASELINE, TUNED_TOKENS
 from vllm_race.ledger import Ledger
 from vllm_race.mixed import Mixed, Terms
 from vllm_race.server import Garage, vllm_of
 from vllm_race.workload import OUTPUT_SCALE, PROMPT_SCALE
 
-PARTS = ("plain", "mixed")
+PARTS = ("clock", "plain", "mixed")
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="plain, mixed; both by default")
+    parser.add_argument("parts", nargs="*", help="clock, plain, mixed; all by default")
     parser.add_argument("--only", default="", help="contenders, comma-separated; vllm is always among them")
     parser.add_argument("--rounds", type=int, default=3, help="of the plain part; 3")
     parser.add_argument("--plain-requests", type=int, default=96, help="in a round of the plain part; 96")
     parser.add_argument("--seeds", type=int, default=3, help="of the mixed part; 3")
     parser.add_argument("--requests", type=int, default=72, help="in a run of the mixed part, about; 72")
+    parser.add_argument("--clock-requests", type=int, default=200, help="in a run by the clock, about; 200")
     parser.add_argument("--fine", action="store_true", help="narrow the mixed part's loads down to steps of 15 %%")
     parser.add_argument("--data", type=Path, help="folder with the recorded traces; the shipped ones without")
     parser.add_argument("--compiled", action="store_true", help="let vLLM compile the model, which takes a minute each")
@@ -51,12 +53,15 @@ def arguments() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Race, and return all that was found."""
     flags = (*model.FLAGS, *(() if args.compiled else ("--enforce-eager",)))
-    sizes = {"plain_requests": args.plain_requests, "requests": args.requests}
+    sizes = {name: getattr(args, name) for name in ("clock_requests", "plain_requests", "requests")}
     terms = {"flags": list(flags), **sizes, "recorded": args.data is not None, "tuned_tokens": TUNED_TOKENS}
     ledger, start_s = Ledger(args.keep, terms), time.perf_counter()
     garage = Garage(args.python, model.folder(), flags)
     found: dict[str, Any] = {}
     try:
+        if "clock" in args.parts:
+            names = _names(args.only, by_clock.NAMES)
+            found["clock"] = by_clock.run(args.python, ledger, names, args.seeds, args.clock_requests, args.data)
         if "plain" in args.parts:
             names = _names(args.only, plain.NAMES)
             found["plain"] = plain.run(garage, ledger, names, args.rounds, args.plain_requests)

@@ -130,7 +130,7 @@ class Mixed:
             "idle": idle,
             "bounds": {name: msgspec.to_builtins(one) for name, one in self._bounds.items()},
             "level": LEVEL,
-            "contenders": {name: _of(walk, base) for name, walk in walks.items()},
+            "contenders": {name: beside(walk, base) for name, walk in walks.items()},
             "points": {name: self._points(name, walk) for name, walk in walks.items()},
         }
 
@@ -201,12 +201,12 @@ class Walk:
         return float(GRID**crossing)
 
 
-def _of(walk: Walk, base: Walk) -> dict[str, Any]:
+def beside(walk: Walk, base: Walk) -> dict[str, Any]:
     """Return how much one contender carries, alone and beside the baseline."""
     seeds = range(len(next(iter(walk.goods.values()))))
     loads = [walk.load_per_s(seed) for seed in seeds]
     ratios = [load / base.load_per_s(seed) for seed, load in zip(seeds, loads, strict=True)]
-    own, beside = interval(loads), interval(ratios)
+    own, quotient = interval(loads), interval(ratios)
     return {
         "load_per_s": walk.load_per_s(),
         "load_by_seed": loads,
@@ -214,8 +214,8 @@ def _of(walk: Walk, base: Walk) -> dict[str, Any]:
         "load_high": own.high,
         "ratio": walk.load_per_s() / base.load_per_s(),
         "ratio_by_seed": ratios,
-        "ratio_low": beside.low,
-        "ratio_high": beside.high,
+        "ratio_low": quotient.low,
+        "ratio_high": quotient.high,
         "is_bracketed": walk.carried is not None and walk.failed is not None,
     }
 

@@ -19,9 +19,12 @@ def show(found: dict[str, Any], console: Console) -> None:
     if "plain" in found:
         console.print(_plain(found["plain"]))
         noise = max(row["others_busy_frac"] for one in found["plain"].values() for row in one["rounds"])
+    if "clock" in found:
+        console.print(_carried(found["clock"], "Times the recipe's load"))
+        console.print(_shares(found["clock"]))
     if "mixed" in found:
         part = found["mixed"]
-        console.print(_carried(part))
+        console.print(_carried(part, "Requests per second"))
         console.print(_points(part))
         points = [point for points in part["points"].values() for point in points]
         noise = max(noise, *(point["others_busy_frac"] for point in points))
@@ -37,8 +40,8 @@ def _plain(part: dict[str, Any]) -> Table:
     return table
 
 
-def _carried(part: dict[str, Any]) -> Table:
-    title = f"Requests per second with {part['level']:.0%} of the promised ones within their bounds"
+def _carried(part: dict[str, Any], what: str) -> Table:
+    title = f"{what} with {part['level']:.0%} of the promised ones within their bounds"
     table = Table("contender", "carried", "95%", "beside vllm", "95%", title=title)
     for name, one in part["contenders"].items():
         mark = "" if one["is_bracketed"] else " (not bracketed)"
@@ -49,6 +52,18 @@ def _carried(part: dict[str, Any]) -> Table:
 
 def _between(low: float, high: float, places: int) -> str:
     return "" if math.isnan(low) else f"{low:.{places}f} to {high:.{places}f}"
+
+
+def _shares(part: dict[str, Any]) -> Table:
+    classes = list(next(iter(part["points"].values()))[0]["by_class"])
+    table = Table("contender", "load", "good", *classes, "turned away", title="Share of good requests, by the clock")
+    for name, points in part["points"].items():
+        for point in points:
+            cells = [f"{point['by_class'][each]:.2f}" for each in classes]
+            table.add_row(
+                name, f"{point['load']:.2f}", f"{point['good_frac']:.3f}", *cells, str(point["num_turned_away"])
+            )
+    return table
 
 
 def _points(part: dict[str, Any]) -> Table:
