@@ -40,8 +40,9 @@ def check(rig: Rig, counts: dict[str, int], *, is_paged: bool) -> None:
         if not instance.kv.caching:
             # Whoever rests has all its tokens, and waits with what was meant for one more.
             _check_held(rig, state, is_exact=is_paged and state.decoding and state.id in instance.running)
-    num_held = sum(len(state.blocks) for state in running.values())
-    assert num_held + instance.kv.num_free >= instance.kv.num_blocks
+    held = {block for state in running.values() for block in state.blocks}
+    held |= {block for blocks in instance.kv.pins.values() for block in blocks}
+    assert len(held) + instance.kv.num_free == instance.kv.num_blocks
     if not instance.kv.caching:
         assert instance.kv.num_free <= rig.num_free, "policies are told of memory that is not there"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headway.core.actions import Action, Move, Preempt, Reject, Start, Wake
-from headway.core.events import Event
+from headway.core.events import Event, Refused
 from headway.engines.vllm.host import INSTANCE
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.nouns import Piece, Pin, Step, Unpin
@@ -56,8 +56,11 @@ class Dice:
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = np.random.default_rng(self._seed)
+        self._wakes_s = -1.0
 
     def decide(self, event: Event, view: ServingBoard) -> Iterator[Action]:
+        if isinstance(event, Refused):  # whoever answers each of these with what is refused again is soon not told
+            return
         instance = view.instances[INSTANCE]
         yield from [Move(name, INSTANCE) for name in view.unrouted if self._hits(0.8)]
         if self._pins:
@@ -66,7 +69,9 @@ class Dice:
             yield from [Preempt(name) for name in instance.running if self._hits(0.3)]
         yield from [start for state in list(instance.waiting.values()) if (start := self._start(state)) is not None]
         yield self._step(instance)  # behind what was asked for before, which has been done by now
-        yield Wake(view.now_s + 0.01 * self._rng.random())
+        if self._wakes_s <= view.now_s:
+            self._wakes_s = view.now_s + 0.01 * self._rng.random()
+            yield Wake(self._wakes_s)
 
     def _hits(self, chance: float) -> bool:
         return bool(self._rng.random() < chance)

@@ -14,13 +14,27 @@ from headway.policies.serving.state import InstanceState, RequestState
 from headway.policies.serving.survey import Survey
 
 
-def find(state: RequestState, computed_tokens: int) -> None:
-    """Note how many tokens of a request that has just been started vLLM has found in its cache."""
+def find(instance: InstanceState, state: RequestState, computed_tokens: int, tokens: int) -> None:
+    """Note how many tokens of a request that has just been started vLLM has found, beside the `tokens` it computes."""
     more = computed_tokens - state.computed_tokens
     if more:
+        short = computed_tokens + tokens - state.kv_tokens
+        if short > 0:
+            _book_more(instance, state, instance.kv.blocks_for(short))
         state.compute(more)
         if not state.num_preempted:
             state.cached_tokens = computed_tokens
+
+
+def _book_more(instance: InstanceState, state: RequestState, num_blocks: int) -> None:
+    """Give a request that was started with less memory than its prompt fills what vLLM has found for it.
+
+    Where the books have no more to give, it stands for the rest with a block that it holds, several times.
+    """
+    kv = instance.kv
+    twice = [state.blocks[0]] * max(0, num_blocks - kv.num_free)
+    kv.hold(twice)
+    state.blocks += kv.allocate(num_blocks - len(twice)) + twice
 
 
 def shorten(instance: InstanceState, found: Survey, state: RequestState, tokens: int) -> None:

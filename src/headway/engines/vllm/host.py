@@ -196,7 +196,7 @@ class Host:
             return None
         self._allow_starts()
         for request, computed_tokens in found.items():
-            amending.find(self.board.requests[request], computed_tokens)
+            amending.find(self.instance, self.board.requests[request], computed_tokens, done[request])
         for request in plan.starts:
             if request in found:
                 self._new.pop(request, None)
