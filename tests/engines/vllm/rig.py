@@ -138,6 +138,7 @@ class Rig:
         self.told: dict[str, Told] = {}
         self.requests: dict[str, Request] = {}
         self.num_calls = 0
+        self.surprised = False
         self.num_free_at_start = num_blocks
         self._hasher = _hasher(self.config) if caching else None
         self.on_executed = on_executed

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engines.vllm.scripts import scripts
-from engines.vllm.twins import Memory, Sent, actions, found_more, in_virtual_time, inside_vllm, truths
+from engines.vllm.twins import Memory, Sent, actions, in_virtual_time, inside_vllm, truths
 from headway.core.actions import Start
 from headway.core.trace import Record
 from headway.policies.serving.nouns import RequestArrived, RequestFinished
@@ -64,5 +64,5 @@ def test_decisions_are_those_of_the_world(script: list[Sent], whose: list[str], 
     script = [sent._replace(xargs={"headway_tenant": tenant}) for sent, tenant in zip(script, whose, strict=False)]
     inside, rig = inside_vllm("serving/fair", script, memory)
     rig.check_all_ended()
-    assume(not found_more(inside))
+    assume(not rig.surprised)
     assert actions(inside) == actions(in_virtual_time("serving/fair", truths(inside, rig), memory))

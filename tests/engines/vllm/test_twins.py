@@ -14,7 +14,7 @@ from engines.vllm.twins import (
     Memory,
     Sent,
     actions,
-    found_more,
+    in_order,
     in_our_engine,
     in_virtual_time,
     inside_vllm,
@@ -43,8 +43,8 @@ def play(
 ) -> tuple[list[Record], list[TrueRequest]]:
     inside, rig = inside_vllm(policy, script, memory, between=between)
     rig.check_all_ended()
-    assume(not memory.caching or not found_more(inside))
-    assert not found_more(inside)
+    assume(not memory.caching or not rig.surprised)
+    assert not rig.surprised
     return inside, truths(inside, rig)
 
 
@@ -61,7 +61,7 @@ def test_decisions_are_those_of_the_world(policy: str, script: list[Sent], memor
 @given(script=scripts(promises=True), memory=MEMORIES)
 def test_the_whole_conversation_is_that_of_the_world(policy: str, script: list[Sent], memory: Memory) -> None:
     inside, true = play(policy, script, memory, between=False)
-    assert inside == in_virtual_time(policy, true, memory)
+    assert in_order(inside) == in_order(in_virtual_time(policy, true, memory))
 
 
 # Those that learn how long steps take learn less from one step that was run often than from many steps.

@@ -25,7 +25,7 @@ from headway.engines.vllm.chain import number
 from headway.engines.vllm.host import INSTANCE
 from headway.engines.vllm.settings import CAN, build_policy, settings_of
 from headway.policies.serving.kv import BlockPool
-from headway.policies.serving.nouns import Request, RequestArrived, Step, StepDone
+from headway.policies.serving.nouns import Request, RequestArrived, RequestFinished, Step, StepDone
 from headway.policies.serving.state import InstanceState
 from headway.sim.serving.price import LinearPrice
 from headway.sim.serving.truth import TrueRequest
@@ -80,9 +80,24 @@ def inside_vllm(
             price=PRICE,
             headway={"policy": policy, "trace": str(trace), **memory.settings},
         )
+        _note_surprises(rig)
         _play(rig, script, between)
         rig.scheduler.shutdown()
         return list(read_trace(trace)), rig
+
+
+def _note_surprises(rig: Rig) -> None:
+    """Note whether vLLM ever finds what the books do not know of: what another computes in the very same step."""
+    host: Any = rig.scheduler
+    host, rig.surprised = host.host, False
+    settle = host.settle
+
+    def noting(plan: Any, done: Any, num_done: int, found: Mapping[str, int]) -> Any:
+        booked = host.board.requests
+        rig.surprised |= any(booked[name].computed_tokens != tokens for name, tokens in found.items())
+        return settle(plan, done, num_done, found)
+
+    host.settle = noting
 
 
 def _play(rig: Rig, script: Sequence[Sent], between: bool) -> None:
@@ -163,12 +178,13 @@ def runs(records: Sequence[Record]) -> list[Action]:
     return found
 
 
-def found_more(records: Sequence[Record]) -> bool:
-    """Say whether vLLM has computed less than was decided, for it finds what the same step computes for another."""
-    planned = 0
-    for record in records:
-        if isinstance(record, Step):
-            planned = record.num_tokens
-        elif isinstance(record, StepDone) and record.num_tokens != planned * record.num_runs:
-            return True
-    return False
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """Return a conversation in which those that end together end by name; vLLM and the books may differ in that."""
+    found = list(records)
+    for start, record in enumerate(found):
+        if isinstance(record, RequestFinished):
+            end = start + 1
+            while end < len(found) and isinstance(found[end], RequestFinished):
+                end += 1
+            found[start:end] = sorted(found[start:end], key=lambda told: told.id)  # type: ignore[union-attr]
+    return found
