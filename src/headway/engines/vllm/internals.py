@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 
 from headway.core.errors import ConfigError
 
@@ -31,12 +32,26 @@ ATTRIBUTES = (
 )  # fmt: skip
 """What is read or set on a scheduler object."""
 
+POOL = {
+    "get_cached_block": ("block_hash", "kv_cache_group_ids"),
+    "touch": ("blocks",),
+    "free_blocks": ("ordered_blocks",),
+}
+"""Methods of the pool of blocks (``kv_cache_manager.block_pool``) by which memory is pinned, and what they take."""
 
-def gone_from(scheduler: type) -> list[str]:
-    """Return the methods that a scheduler class has no more, or with other parameters."""
+REQUEST = (
+    "arrival_time", "block_hashes", "client_index", "lora_request", "max_tokens", "num_computed_tokens",
+    "num_output_tokens", "num_preemptions", "num_prompt_tokens", "priority", "record_event", "request_id", "resumable",
+    "sampling_params", "session_id", "skip_reading_prefix_cache", "status", "take_events", "trace_headers",
+)  # fmt: skip
+"""What is read or called on a request; there is none yet to look at when the scheduler starts."""
+
+
+def gone_from(owner: type, methods: Mapping[str, tuple[str, ...] | None] = METHODS) -> list[str]:
+    """Return the methods that a class has no more, or with other parameters."""
     gone = []
-    for name, expected in METHODS.items():
-        method = getattr(scheduler, name, None)
+    for name, expected in methods.items():
+        method = getattr(owner, name, None)
         if method is None:
             gone.append(name)
         elif expected is not None and _parameters(method) != expected:
@@ -66,9 +81,12 @@ def check_attributes(scheduler: object, version: str) -> None:
     Raises
     ------
     ConfigError
-        With the names of attributes that are gone.
+        With the names of attributes that are gone, or of methods of its pool of blocks.
     """
     gone = [name for name in ATTRIBUTES if not hasattr(scheduler, name)]
+    if not gone:
+        pool = getattr(getattr(scheduler, "kv_cache_manager", None), "block_pool", None)
+        gone = [f"kv_cache_manager.block_pool.{name}" for name in gone_from(type(pool), POOL)]
     if gone:
         raise ConfigError(f"vllm: {version} must have a scheduler with {', '.join(gone)}, and it has not.")
 
