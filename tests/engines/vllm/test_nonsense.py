@@ -72,7 +72,13 @@ def tampers(event: Event, view: ServingBoard) -> Iterable[Any]:
     return ()
 
 
+def multiplies(event: Event, view: ServingBoard) -> Iterator[Action]:
+    for number in (1, 2, 3):
+        yield Wake(view.now_s, f"{getattr(event, 'tag', '')[-60:]}{number}")
+
+
 FALLS_BACK: dict[str, Answer] = {
+    "wakes itself ever more often": multiplies,
     "raises": broken,
     "raises when a step ends": broken_when_a_step_ends,
     "raises in between": breaks_while_it_is_asked,

@@ -7,7 +7,6 @@ is still computed; that one is then taken as run, and the policy is told how lon
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from headway.core.session import Session
 from headway.core.trace import TraceSink
 from headway.engines.vllm import amending
 from headway.engines.vllm.facts import Facts
+from headway.engines.vllm.patience import Patience
 from headway.engines.vllm.plan import Plan, Run
 from headway.engines.vllm.recording import record
 from headway.engines.vllm.settings import CAN, Settings
@@ -40,15 +40,9 @@ from headway.policies.serving.stack import RETRY, Stack
 from headway.policies.serving.state import InstanceState
 from headway.policies.serving.vllm import Vllm
 
-log = logging.getLogger(__name__)
-
 INSTANCE = "vllm"
 FLUSH_S: Seconds = 1.0
 """The trace is written out at least so often while requests run."""
-SILENT_S: Seconds = 2.0
-"""So long may requests wait without a step under way, an alarm or an answer; then the fallback decides."""
-STUCK_S: Seconds = 10.0
-"""So long may they wait without a step under way for a policy that has itself woken again and again."""
 MAX_ROUNDS = 100
 """So often is a policy woken at one instant; who asks for more is woken before the next step."""
 
@@ -123,7 +117,7 @@ class Host:
         self._steps = UnderWay(self.board, self.instance)
         self._new: dict[Id, None] = {}  # started on the board, but in no step yet
         self._again = Plan()
-        self._silent_since_s: Seconds | None = None
+        self._patience = Patience()
 
     # What vLLM says --------------------------------------------------------------------------------------------------
 
@@ -165,6 +159,7 @@ class Host:
         if self._goes_on(now_s):
             return self._again
         self._plan = plan = Plan()
+        self._patience.begin()
         before = self._steps.run
         self._hear()
         if before is not None:  # while it was under way, no other could begin
@@ -255,6 +250,9 @@ class Host:
             if not tags:
                 return
             for tag in tags:
+                if self._patience.is_over(len(self.board.requests)):
+                    self._give_over("woke itself without end")
+                    break
                 self._tell(Woke(at_s=self.board.now_s, tag=tag))
 
     def _tell(self, event: Event) -> None:
@@ -270,17 +268,17 @@ class Host:
             self._keeper.let_go(owner)
         self._tell(Woke(at_s=self.board.now_s, tag=RETRY))
 
+    def _give_over(self, why: str) -> None:
+        """Let the fallback decide from now on."""
+        self._alarms = Alarms()
+        self.session.abandon(why)
+        self._take_over()
+
     def _listen_for_silence(self) -> None:
         """Let the fallback decide where the policy has left requests waiting for nothing."""
-        now_s = self.board.now_s
-        if not self._steps.is_nothing or not self.board.requests:
-            self._silent_since_s = None
-        elif self._silent_since_s is None:
-            self._silent_since_s = now_s
-        elif now_s - self._silent_since_s > (SILENT_S if self._alarms.next_s is None else STUCK_S):
-            self._silent_since_s = None
-            self.session.abandon(f"left {len(self.board.requests)} requests waiting for nothing")
-            self._take_over()
+        waits = self._steps.is_nothing and bool(self.board.requests)
+        if self._patience.is_out(self.board.now_s, waits=waits, has_alarm=self._alarms.next_s is not None):
+            self._give_over(f"left {len(self.board.requests)} requests waiting for nothing")
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
