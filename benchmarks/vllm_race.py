@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plain-requests", type=int, default=96, help="in a round of the plain part; 96")
     parser.add_argument("--seeds", type=int, default=3, help="of the mixed part; 3")
     parser.add_argument("--requests", type=int, default=72, help="in a run of the mixed part, about; 72")
+    parser.add_argument("--clock-seeds", type=int, default=5, help="of the part by the clock; 5")
     parser.add_argument("--clock-requests", type=int, default=200, help="in a run by the clock, about; 200")
     parser.add_argument("--fine", action="store_true", help="narrow the mixed part's loads down to steps of 15 %%")
     parser.add_argument("--data", type=Path, help="folder with the recorded traces; the shipped ones without")
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     try:
         if "clock" in args.parts:
             names = _names(args.only, by_clock.NAMES)
-            found["clock"] = by_clock.run(args.python, ledger, names, args.seeds, args.clock_requests, args.data)
+            found["clock"] = by_clock.run(args.python, ledger, names, args.clock_seeds, args.clock_requests, args.data)
         if "plain" in args.parts:
             names = _names(args.only, plain.NAMES)
             found["plain"] = plain.run(garage, ledger, names, args.rounds, args.plain_requests)
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "vllm": args.vllm,
         "model": model.facts(),
         "scale": {"prompts": PROMPT_SCALE, "outputs": OUTPUT_SCALE},
-        "terms": {**terms, "seeds": args.seeds, "rounds": args.rounds},
+        "terms": {**terms, "seeds": args.seeds, "clock_seeds": args.clock_seeds, "rounds": args.rounds},
         "wall_s": time.perf_counter() - start_s,
         **found,
     }

@@ -11,7 +11,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ GRID = 1.15
 LEVEL = 0.9
 FIRST_FRAC = 0.6
 """Where all walks begin: so much of the requests per second that the baseline serves when it is flooded."""
-FARTHEST = 12
+FARTHEST = 16
 """Steps from there at which a walk is given up."""
 WARM_UP = {"seed": 1_000_000, "rate_per_s": 25.0, "num": 60, "salt": "warm"}
 
@@ -184,13 +184,13 @@ class Walk:
         below = [step for step in self.goods if beyond is None or step < beyond]
         return max(below, default=None)
 
-    def load_per_s(self, seed: int | None = None) -> float:
-        """Return the load at which the share crosses the level, between two steps on a line; that of a seed, or all.
+    def load_per_s(self, seeds: Sequence[int] | None = None) -> float:
+        """Return the load at which the mean share, of all seeds or some, crosses the level; on a line between steps.
 
-        Where a curve stays above or below the level, this is the largest or the smallest load that was played.
+        Where the curve stays above or below the level, this is the largest or the smallest load that was played.
         """
         curve = [
-            (step, statistics.mean(goods) if seed is None else goods[seed])
+            (step, statistics.mean(goods if seeds is None else [goods[seed] for seed in seeds]))
             for step, goods in sorted(self.goods.items())
         ]  # fmt: skip
         crossing = float(curve[0][0] if curve[0][1] < LEVEL else curve[-1][0])
@@ -202,22 +202,27 @@ class Walk:
 
 
 def beside(walk: Walk, base: Walk) -> dict[str, Any]:
-    """Return how much one contender carries, alone and beside the baseline."""
-    seeds = range(len(next(iter(walk.goods.values()))))
-    loads = [walk.load_per_s(seed) for seed in seeds]
-    ratios = [load / base.load_per_s(seed) for seed, load in zip(seeds, loads, strict=True)]
-    own, quotient = interval(loads), interval(ratios)
+    """Return how much one contender carries, alone and beside the baseline, with intervals of 95% over the seeds."""
+    num = len(next(iter(walk.goods.values())))
+    load, ratio = (
+        _spread(of, num) for of in (walk.load_per_s, lambda seeds: walk.load_per_s(seeds) / base.load_per_s(seeds))
+    )
     return {
-        "load_per_s": walk.load_per_s(),
-        "load_by_seed": loads,
-        "load_low": own.low,
-        "load_high": own.high,
-        "ratio": walk.load_per_s() / base.load_per_s(),
-        "ratio_by_seed": ratios,
-        "ratio_low": quotient.low,
-        "ratio_high": quotient.high,
+        **{f"load_{name}": value for name, value in load.items()},
+        **{f"ratio_{name}": value for name, value in ratio.items()},
         "is_bracketed": walk.carried is not None and walk.failed is not None,
     }
+
+
+def _spread(of: Callable[[Sequence[int]], float], num_seeds: int) -> dict[str, float]:
+    """Return a number that all seeds give together, and an interval by leaving out each of them in turn (jackknife)."""
+    seeds = range(num_seeds)
+    whole = math.log(of(seeds))
+    if num_seeds < 2:
+        return {"found": math.exp(whole), "low": math.nan, "high": math.nan}
+    without = [math.log(of([other for other in seeds if other != seed])) for seed in seeds]
+    half = interval([num_seeds * whole - (num_seeds - 1) * each for each in without]).half
+    return {"found": math.exp(whole), "low": math.exp(whole - half), "high": math.exp(whole + half)}
 
 
 def _point(rows: list[Row], promised: dict[str, Bounds]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _carried(part: dict[str, Any], what: str) -> Table:
     for name, one in part["contenders"].items():
         mark = "" if one["is_bracketed"] else " (not bracketed)"
         own, beside = (_between(one[f"{what}_low"], one[f"{what}_high"], 2) for what in ("load", "ratio"))
-        table.add_row(name, f"{one['load_per_s']:.2f}{mark}", own, f"{one['ratio']:.2f}", beside)
+        table.add_row(name, f"{one['load_found']:.2f}{mark}", own, f"{one['ratio_found']:.2f}", beside)
     return table
 
 

@@ -102,9 +102,25 @@ def test_a_walk_finds_where_the_share_crosses_the_level(crosses: float, is_fine:
     if crosses > mixed.FARTHEST:
         assert walk.failed is None
         assert walk.load_per_s() == pytest.approx(mixed.GRID**mixed.FARTHEST)
+        assert not mixed.beside(walk, walk)["is_bracketed"]
     else:
         assert walk.failed - walk.carried == (1 if is_fine else 2)
-        assert walk.load_per_s(0) == walk.load_per_s() == pytest.approx(mixed.GRID**crosses)
+        assert walk.load_per_s([0]) == walk.load_per_s() == pytest.approx(mixed.GRID**crosses)
+
+
+def test_an_interval_is_as_wide_as_the_seeds_differ() -> None:
+    mixed = part("mixed")
+    base, alike, apart = mixed.Walk(0, True), mixed.Walk(0, True), mixed.Walk(0, True)
+    for step in range(-3, 9):
+        goods = [mixed.LEVEL + 0.02 * (crosses - step) for crosses in (1.0, 2.0, 3.0)]
+        base.take(step, goods)
+        alike.take(step, [good + 0.06 for good in goods])  # three steps farther with every seed
+        apart.take(step, [goods[0], goods[1] + 0.06, goods[2] + 0.12])
+    surely, perhaps = mixed.beside(alike, base), mixed.beside(apart, base)
+    for found in (surely, perhaps):
+        assert found["ratio_found"] == pytest.approx(mixed.GRID**3)
+    assert surely["ratio_low"] == pytest.approx(surely["ratio_high"])
+    assert perhaps["ratio_low"] < perhaps["ratio_found"] < perhaps["ratio_high"]
 
 
 def test_a_race_that_was_broken_off_goes_on_where_it_was(tmp_path: Path) -> None:
