@@ -70,7 +70,7 @@ class Bench:
 
     def __init__(self, contender: Contender, num_requests: int, num_steps: int) -> None:
         max_tokens = 3 * num_steps + 4 * WARM_STEPS + num_requests
-        context = PROMPT_TOKENS + max_tokens + 1
+        context = PROMPT_TOKENS + BLOCK_SIZE + max_tokens + 1
         self.num_requests = num_requests
         self.rig = Rig(
             contender.scheduler,
@@ -89,7 +89,9 @@ class Bench:
         self._watch("update_from_output")
         for number in range(num_requests):
             promises = PROMISES if contender.headway is not None else None
-            self.rig.add(f"cmpl-{number:024x}", PROMPT_TOKENS, max_tokens, xargs=promises)
+            # Not all cross into a new block of memory in the same step, whoever has scheduled their prompts.
+            prompt_tokens = PROMPT_TOKENS - BLOCK_SIZE // 2 + 7 * number % BLOCK_SIZE
+            self.rig.add(f"cmpl-{number:024x}", prompt_tokens, max_tokens, xargs=promises)
         self._fill()
 
     def measure(self, num_steps: int) -> list[float]:
