@@ -58,8 +58,8 @@ class Waiting(Generic[R]):
         self._all.move_to_end(request.request_id, last=False)
 
     def prepend_requests(self, requests: Iterable[R]) -> None:
-        """Let several wait in front of the others."""
-        for request in list(requests)[::-1]:
+        """Let several wait in front of the others, the last of them first, as vLLM's own queue does."""
+        for request in requests:
             self.prepend_request(request)
 
     def remove_request(self, request: R) -> None:
