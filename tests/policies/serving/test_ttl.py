@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headway.policies.serving.ttl import Progress, ToolTimes
@@ -51,6 +51,7 @@ def test_old_samples_are_forgotten() -> None:
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=60), st.floats(0, 300))
+@example([0.0, 2.0], 3.0)
 def test_nothing_is_better_than_what_is_chosen(times: list[float], benefit_s: float) -> None:
     chosen = learnt(times).ttl_s("grep", benefit_s)
 

@@ -81,7 +81,8 @@ class _Samples:
         if self._as_array is None:
             self._as_array = np.array(self._sorted)
         times = self._as_array
-        scores = np.arange(1, len(times) + 1) / len(times) * benefit_s - times
+        gains = np.arange(1, len(times) + 1) / len(times) * benefit_s
+        scores = np.where(times > 0, gains - times, 0.0)  # what is kept for no time is not there for anybody
         best = int(np.argmax(scores))
         return float(times[best]) if scores[best] > 0 else 0.0
 
