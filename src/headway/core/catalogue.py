@@ -84,6 +84,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Facts that steer the contract checks, for example ``"preempts"`` or ``"randomised"``.
     claims : str
         ``"module:NAME"`` of what its publication claims, for `headway reproduce`; empty when nobody wrote it down.
+    world, lying : str
+        Its own small worlds for contract checks, where those of its family do not fit; see `Family`.
     """
 
     id: str
@@ -97,6 +99,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     needs: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     claims: str = ""
+    world: str = ""
+    lying: str = ""
 
     @property
     def family(self) -> str:

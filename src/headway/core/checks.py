@@ -68,8 +68,8 @@ class Subject:
         return catalogue.build(self.row.id)
 
     def world(self, seed: int = 0) -> World[Any]:
-        """Make the family's small world."""
-        path = catalogue.families()[self.row.family].world
+        """Make its small world, or its family's."""
+        path = self.row.world or catalogue.families()[self.row.family].world
         if not path:
             raise NotApplicable(f"family {self.row.family} has no small world")
         world, _ = catalogue.resolve(path)(seed)
@@ -246,7 +246,7 @@ def check_no_clock_and_no_dice(subject: Subject) -> None:
 
 def check_hidden_truth_is_not_read(subject: Subject) -> None:
     """In a world that lies about what is hidden, decisions are the same until the first work ends."""
-    path = catalogue.families()[subject.row.family].lying
+    path = subject.row.lying or catalogue.families()[subject.row.family].lying
     if not path:
         raise NotApplicable(f"family {subject.row.family} has no world that lies")
     if FORETELLS in subject.row.tags:

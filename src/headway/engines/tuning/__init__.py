@@ -1,0 +1,1 @@
+"""Fine-tuning in real time: what computes it, in PyTorch."""

@@ -1,0 +1,1 @@
+"""Fine-tuning in virtual time: pipelines, links and memory that need not exist."""
