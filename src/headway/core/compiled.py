@@ -19,7 +19,7 @@ from pathlib import Path
 MODULES = {
     "headway.core": ("quantiles", "session"),
     "headway.policies.serving": (
-        "board", "cohort", "draft", "kv", "lanes", "memory", "recompute", "state", "survey",
+        "board", "cohort", "draft", "jobs", "kv", "lanes", "memory", "recompute", "state", "survey",
     ),
     "headway.sim.serving": (
         "agenda", "energy", "gaps", "lanes", "log", "machine", "run", "sampler", "table_requests", "truth", "world",

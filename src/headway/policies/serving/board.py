@@ -15,6 +15,7 @@ from headway.core.slo import SloClass
 from headway.policies.serving import lanes
 from headway.policies.serving.copies import Copies, KvCopy
 from headway.policies.serving.draft import ServingDraft
+from headway.policies.serving.jobs import TUNE_BLOCKS, Jobs, JobState
 from headway.policies.serving.lending import Lending
 from headway.policies.serving.memory import give_more, num_swapped_blocks, remember, take_memory
 from headway.policies.serving.nouns import Copy, Lend, Piece, Pin, Request, RequestFinished, Step, Uncopy, Unpin
@@ -66,6 +67,8 @@ class ServingBoard:
         self.copies: Mapping[Id, KvCopy] = self.books.all
         self.lending = Lending(self._up, self._requests)
         self._parcels, self._loans = self.lending.parcels, self.lending.loans
+        self.tuning = Jobs(self._up)
+        self.jobs: Mapping[Id, JobState] = self.tuning.all
 
     def draft(self) -> ServingDraft:
         """Open a tentative overlay for one decision."""
@@ -150,6 +153,8 @@ class ServingBoard:
                 joined.append(state)
             elif state is not None:
                 instance.prefills[state.id] = state
+        if step.tune is not None:
+            self.tuning.end(step.tune)
         self._open_door(instance)
         return joined
 
@@ -196,6 +201,8 @@ class ServingBoard:
         self._under_way[instance].clear()
         lanes.count(lost, ())
         lost.kv.forget()
+        lost.tune_blocks = []
+        self.tuning.leave(instance)
         if lost.adapters is not None:
             lost.adapters.forget()
         lost.busy = False
@@ -248,11 +255,17 @@ class ServingBoard:
         return self._unpin(action) if isinstance(action, Unpin) else self._set(action)
 
     def _set(self, action: Action) -> str | None:
+        if isinstance(action, Set) and action.knob == TUNE_BLOCKS and "tune" in self.can:
+            return self.tuning.lend(action)
         if isinstance(action, Set) and action.knob == lanes.NUM_LANES:
+            if self.tuning.at(action.of):
+                return "a job is trained there"
             return lanes.set_lanes(self._up.get(action.of), action.value, self.can)
         return f"serving does not know {type(action).__name__}"
 
     def _route(self, action: Move) -> str | None:
+        if action.what in self.jobs:
+            return self.tuning.place(action) if "tune" in self.can else "this executor cannot tune"
         instance = self._up.get(action.to)
         if instance is None:
             return f"there is no instance {action.to!r}"
@@ -377,12 +390,16 @@ class ServingBoard:
         found = survey(instance, step, self.can)
         if isinstance(found, str):
             return found
+        if step.tune is not None and (why := self.tuning.why_not(step.tune, instance)) is not None:
+            return why
         if not self._grow(instance, found):
             return "there is not enough KV memory"
         for piece in found.rest:
             self._take_off(instance, instance.running[piece.request])
         self._under_way[instance.id].append(found)
         instance.busy = True
+        if step.tune is not None:
+            self.tuning.begin(step.tune)
         if instance.num_lanes > 1:
             lanes.count(instance, self._under_way[instance.id])
         return None
@@ -483,7 +500,8 @@ class ServingBoard:
         copies = tuple((c.id, c.to, c.tokens, c.until, len(c.blocks)) for c in self.copies.values())
         loans = tuple((loan.id, loan.source, loan.to, len(loan.blocks)) for loan in self.lending.loans.values())
         away = tuple((name, tuple(self.lending.at(name).items())) for name in self.lending.parcels)
-        return hash((self.now_s, tuple(self._unrouted), instances, requests, copies, loans, away))
+        jobs = self.tuning.fingerprint()
+        return hash((self.now_s, tuple(self._unrouted), instances, requests, copies, loans, away, jobs))
 
 
 def _full(instance: InstanceState, state: RequestState) -> str | None:

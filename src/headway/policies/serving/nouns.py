@@ -68,13 +68,68 @@ class Piece(Struct, frozen=True, gc=False):
     layers: tuple[int, int] | None = None
 
 
+class Microbatch(Struct, frozen=True, array_like=True, gc=False):
+    """Examples that a fine-tuning job computes at once.
+
+    Parameters
+    ----------
+    tokens : int
+        Tokens computed, padding among them, >= 1.
+    trains : bool
+        Whether it is passed backward, too; what only validates is not.
+    updates : bool
+        Whether the optimizer updates the weights after it.
+    """
+
+    tokens: int
+    trains: bool = True
+    updates: bool = False
+
+
+class TuneJob(Work, frozen=True, kw_only=True):
+    """A fine-tuning job; what a scheduler may know of it.
+
+    Parameters
+    ----------
+    num_layers : int
+        Layers of its model, >= 1.
+    microbatches : tuple of Microbatch
+        All of them in order, those of all epochs.
+    kv_blocks : int
+        How many KV blocks the activations of a microbatch under way take at most, >= 0.
+    first : int
+        The first microbatch that is not done yet: more than 0 where a job goes on from a checkpoint.
+    """
+
+    kind: str = "tune"
+    num_layers: int
+    microbatches: tuple[Microbatch, ...]
+    kv_blocks: int = 0
+    first: int = 0
+
+
+Phase = Literal["forward", "backward", "update"]
+
+
 class TuneUnit(Struct, frozen=True, gc=False):
-    """A unit of fine-tuning carried by a step: some layers of one microbatch of a job, forward or backward."""
+    """A unit of fine-tuning carried by a step: some layers of one microbatch of a job.
+
+    Parameters
+    ----------
+    job : str
+        Whose.
+    microbatch : int
+        Which of the job.
+    layers : tuple of int
+        First layer, and the one after the last. A forward unit that comes to the last layer computes the loss, too.
+    phase : str
+        ``"forward"``, ``"backward"``, or ``"update"`` when the optimizer updates the weights.
+    """
 
     job: Id
     microbatch: int
     layers: tuple[int, int]
-    phase: Literal["forward", "backward"]
+    phase: Phase
 
 
 class Step(Action, frozen=True, gc=False, kw_only=True):
@@ -93,7 +148,8 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
     share : float
         The share of compute this step gets, in (0, 1]; the rest belongs to `tune` or to another step.
     tune : TuneUnit or None
-        Fine-tuning carried along.
+        Fine-tuning carried along. With all of the compute (a share of 1) it follows the pieces, whose tokens are there
+        before it; with less it is computed beside them. The instance is idle again when both are done.
     repeat : int
         Run the step this many times at most, >= 1. It ends before when a request of it ends, when another comes to
         wait at the instance, when memory lacks for one more run, or when the executor has a reason of its own. Only for
@@ -235,6 +291,27 @@ class RequestArrived(Arrived, frozen=True, gc=False, kw_only=True):
     work: Request
 
 
+class JobArrived(Arrived, frozen=True, gc=False, kw_only=True):
+    """A fine-tuning job is here and waits to be placed."""
+
+    work: TuneJob
+
+
+class JobFinished(Finished, frozen=True, gc=False, kw_only=True):
+    """A fine-tuning job has ended.
+
+    Parameters
+    ----------
+    reason : str
+        ``"done"`` or ``"cancelled"``.
+    trained_tokens : int
+        Padded tokens that it was trained on, since it came here.
+    """
+
+    reason: str
+    trained_tokens: int
+
+
 class StepDone(Event, frozen=True, gc=False, kw_only=True):
     """`instance` has run a step.
 
@@ -248,12 +325,18 @@ class StepDone(Event, frozen=True, gc=False, kw_only=True):
         Tokens computed, repeats included.
     num_runs : int
         How often the step was run.
+    tune_s : float
+        How long the unit of fine-tuning took that it carried, in seconds; 0 without one.
+    pieces_s : float or None
+        How long its pieces took, in seconds, where it carried a unit; without one it is all of `step_s`.
     """
 
     instance: Id
     step_s: Seconds
     num_tokens: int
     num_runs: int = 1
+    tune_s: Seconds = 0.0
+    pieces_s: Seconds | None = None
 
 
 class DoorOpen(Event, frozen=True, gc=False, kw_only=True):

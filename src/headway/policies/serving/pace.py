@@ -130,8 +130,9 @@ class Pace:
             shape = shape._replace(context_tokens=shape.context_tokens + grown)
         elif event.num_runs == 1:
             shape = shape.cut_to(event.num_tokens)
-        if event.step_s > 0:
-            self._fit(pool).learn(shape.features(), event.step_s / event.num_runs)
+        took_s = event.step_s if event.pieces_s is None else event.pieces_s
+        if took_s > 0:
+            self._fit(pool).learn(shape.features(), took_s / event.num_runs)
 
     def take_back(self, instance: Id) -> None:
         """Note that the latest step of an instance was refused."""

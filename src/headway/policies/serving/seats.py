@@ -20,6 +20,7 @@ from headway.core.events import Event
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.serving.copies import KvCopy
 from headway.policies.serving.draft import InstanceDraft, ServingDraft
+from headway.policies.serving.jobs import JobState
 from headway.policies.serving.lending import Lending
 from headway.policies.serving.nouns import Step
 from headway.policies.serving.pace import Pace
@@ -57,6 +58,10 @@ class ServingView(Protocol):
     @property
     def lending(self) -> Lending:
         """Which blocks of running requests other instances hold; to be read."""
+
+    @property
+    def jobs(self) -> Mapping[Id, JobState]:
+        """Fine-tuning jobs that have not ended, first come first."""
 
     @property
     def copies(self) -> Mapping[Id, KvCopy]:

@@ -216,12 +216,14 @@ class InstanceState:
         The LoRA adapters at hand; None where all are, always.
     draining : bool
         Whether it takes no more requests, and leaves when it has finished those it has.
+    tune_blocks : list of int
+        The blocks of its memory that are lent to fine-tuning.
     """
 
     __slots__ = (
         "adapters", "busy", "decodes", "decodes_held", "draining", "flying", "guests", "host_blocks", "id", "kv",
         "lent", "max_running", "num_lanes", "num_layers", "num_stages", "num_under_way", "pool", "prefills", "running",
-        "waiting",
+        "tune_blocks", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -255,6 +257,7 @@ class InstanceState:
         self.num_lanes = 1
         self.num_under_way = 0
         self.decodes_held = False
+        self.tune_blocks: list[int] = []
 
     @property
     def adapters_in_use(self) -> set[Id]:
