@@ -11,6 +11,7 @@
       TraceError(ValueError)       a trace file that cannot be read
       EngineError(RuntimeError)    a real-time engine that cannot go on
       PlanError(RuntimeError)      a planner that found no plan
+      TuneError(RuntimeError)      a fine-tuning run that cannot go on
 
 Messages read *where - what must hold - what came - what to do*.
 """
@@ -55,6 +56,10 @@ class EngineError(HeadwayError, RuntimeError):
 
 class PlanError(HeadwayError, RuntimeError):
     """A planner that found no plan."""
+
+
+class TuneError(HeadwayError, RuntimeError):
+    """A fine-tuning run that cannot go on."""
 
 
 def unknown_name(where: str, name: str, known: Iterable[str], see: str = "") -> UnknownName:

@@ -1,1 +1,1 @@
-"""Fine-tuning in real time: what computes it, in PyTorch."""
+"""Fine-tuning in real time, with PyTorch: what trains, in units that a serving engine can run between its steps."""
