@@ -1,1 +1,1 @@
-"""Fine-tuning as a service: examples, files, jobs, and what is kept of them."""
+"""Fine-tuning for people and programs: examples, files, jobs, and the tuned models that come of them."""
