@@ -30,7 +30,7 @@ def placed(board: ServingBoard, blocks: int = 4) -> JobState:
 
 
 def run(board: ServingBoard, unit: TuneUnit) -> str | None:
-    step = Step(instance="i", pieces=(), tune=unit)
+    step = Step(instance="i", pieces=(), tune=(unit,))
     why = board.apply(step)
     if why is None:
         assert board.instances["i"].busy
@@ -106,12 +106,12 @@ def test_what_cannot_be_is_refused() -> None:
     state = placed(board)
     unit = state.next_unit()
     assert unit is not None
-    assert board.apply(Step(instance="i", pieces=(), tune=unit, repeat=2)) is not None
+    assert board.apply(Step(instance="i", pieces=(), tune=(unit,), repeat=2)) is not None
     assert board.apply(Set("num_lanes", 2, of="i")) == "a job is trained there"
     assert board.apply(Set(TUNE_BLOCKS, 1, of="k")) == "no job is trained there"
     assert board.apply(Set(TUNE_BLOCKS, 1.5, of="i")) is not None
     assert board.apply(Move("j", "nowhere")) is not None
-    step = Step(instance="i", pieces=(), tune=unit)
+    step = Step(instance="i", pieces=(), tune=(unit,))
     assert board.apply(step) is None
     assert board.apply(Set(TUNE_BLOCKS, 0, of="i")) == "a unit is under way"
     assert board.apply(Move("j", "k")) == "a microbatch of it is under way"

@@ -153,7 +153,7 @@ class ServingBoard:
                 joined.append(state)
             elif state is not None:
                 instance.prefills[state.id] = state
-        if step.tune is not None:
+        if step.tune:
             self.tuning.end(step.tune)
         self._open_door(instance)
         return joined
@@ -390,7 +390,7 @@ class ServingBoard:
         found = survey(instance, step, self.can)
         if isinstance(found, str):
             return found
-        if step.tune is not None and (why := self.tuning.why_not(step.tune, instance)) is not None:
+        if step.tune and (why := self.tuning.why_not(step.tune, instance)) is not None:
             return why
         if not self._grow(instance, found):
             return "there is not enough KV memory"
@@ -398,7 +398,7 @@ class ServingBoard:
             self._take_off(instance, instance.running[piece.request])
         self._under_way[instance.id].append(found)
         instance.busy = True
-        if step.tune is not None:
+        if step.tune:
             self.tuning.begin(step.tune)
         if instance.num_lanes > 1:
             lanes.count(instance, self._under_way[instance.id])

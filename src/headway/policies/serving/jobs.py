@@ -10,7 +10,7 @@ drops what it has come to: the microbatch begins again, and comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from headway.core.actions import Move, Set
@@ -42,7 +42,7 @@ class JobState:
     num_dropped : int
         How often a microbatch had to begin again.
     under_way : bool
-        Whether a step that is computed carries a unit of it.
+        Whether a step that is computed carries units of it.
     """
 
     __slots__ = (
@@ -92,6 +92,24 @@ class JobState:
             first, last = max(0, self.layer - num_layers), self.layer
         return TuneUnit(self.id, self.microbatch, (first, last), self.phase)
 
+    def coming(self, num_layers: int = 1) -> Iterator[TuneUnit]:
+        """Yield the units that are to come, each through so many layers at most."""
+        ahead = self._copy()
+        while (unit := ahead.next_unit(num_layers)) is not None:
+            yield unit
+            ahead.take(unit)
+
+    def why_not(self, units: Sequence[TuneUnit]) -> str | None:
+        """Return why these units cannot come next, one after the other."""
+        ahead = self._copy()
+        for unit in units:
+            first, last = unit.layers
+            wanted = ahead.next_unit(last - first) if last > first else None
+            if unit != wanted:
+                return f"{ahead.next_unit(self.job.num_layers)} must be next, got {unit}"
+            ahead.take(unit)
+        return None
+
     # What boards call ------------------------------------------------------------------------------------------------
 
     def take(self, unit: TuneUnit) -> None:
@@ -117,6 +135,11 @@ class JobState:
         self.num_dropped += 1
         self._begin(self.microbatch)
         return True
+
+    def _copy(self) -> JobState:
+        ahead = JobState(self.job)
+        ahead.microbatch, ahead.phase, ahead.layer = self.microbatch, self.phase, self.layer
+        return ahead
 
     def _begin(self, microbatch: int) -> None:
         self.microbatch, self.phase, self.layer = microbatch, "forward", 0
@@ -200,29 +223,29 @@ class Jobs:
             instance.tune_blocks = instance.tune_blocks[:num]
         return None
 
-    def why_not(self, unit: TuneUnit, instance: InstanceState) -> str | None:
-        """Return why a step of an idle instance cannot carry a unit."""
-        state = self._all.get(unit.job)
+    def why_not(self, units: Sequence[TuneUnit], instance: InstanceState) -> str | None:
+        """Return why a step of an idle instance cannot carry units."""
+        job = units[0].job
+        state = self._all.get(job)
         if state is None or state.instance != instance.id:
-            return f"{unit.job} is not trained here"
+            return f"{job} is not trained here"
         if any(other is not state and not other.is_between for other in self.at(instance.id)):
             return "a microbatch of another job is under way"
         if len(instance.tune_blocks) < state.job.kv_blocks:
             return f"it needs {state.job.kv_blocks} blocks, {len(instance.tune_blocks)} are lent"
-        first, last = unit.layers
-        wanted = state.next_unit(last - first) if last > first else None
-        return None if unit == wanted else f"{state.next_unit(state.job.num_layers)} must be next, got {unit}"
+        return state.why_not(units)
 
-    def begin(self, unit: TuneUnit) -> None:
-        """Note that a step carries a unit."""
-        self._all[unit.job].under_way = True
+    def begin(self, units: Sequence[TuneUnit]) -> None:
+        """Note that a step carries units."""
+        self._all[units[0].job].under_way = True
 
-    def end(self, unit: TuneUnit) -> None:
-        """Note that the step that carries a unit is over, and that it was computed."""
-        state = self._all.get(unit.job)
+    def end(self, units: Sequence[TuneUnit]) -> None:
+        """Note that the step that carries units is over, and that they were computed."""
+        state = self._all.get(units[0].job)
         if state is not None and state.under_way:
             state.under_way = False
-            state.take(unit)
+            for unit in units:
+                state.take(unit)
 
     def fingerprint(self) -> int:
         """A number that changes when anything visible changes."""

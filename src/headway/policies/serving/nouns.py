@@ -147,9 +147,10 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
         token. It is given the drafted tokens that prove right and one more. Such a step is run once.
     share : float
         The share of compute this step gets, in (0, 1]; the rest belongs to `tune` or to another step.
-    tune : TuneUnit or None
-        Fine-tuning carried along. With all of the compute (a share of 1) it follows the pieces, whose tokens are there
-        before it; with less it is computed beside them. The instance is idle again when both are done.
+    tune : tuple of TuneUnit
+        Fine-tuning carried along: units of one job, in order. With all of the compute (a share of 1) they follow the
+        pieces, whose tokens are there before; with less they are computed beside these. The instance is idle again
+        when both are done.
     repeat : int
         Run the step this many times at most, >= 1. It ends before when a request of it ends, when another comes to
         wait at the instance, when memory lacks for one more run, or when the executor has a reason of its own. Only for
@@ -160,7 +161,7 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
     pieces: tuple[Piece, ...]
     speculate: Mapping[Id, int] = {}
     share: float = 1.0
-    tune: TuneUnit | None = None
+    tune: tuple[TuneUnit, ...] = ()
     repeat: int = 1
 
     @property
@@ -326,9 +327,9 @@ class StepDone(Event, frozen=True, gc=False, kw_only=True):
     num_runs : int
         How often the step was run.
     tune_s : float
-        How long the unit of fine-tuning took that it carried, in seconds; 0 without one.
+        How long the units of fine-tuning took that it carried, in seconds; 0 without any.
     pieces_s : float or None
-        How long its pieces took, in seconds, where it carried a unit; without one it is all of `step_s`.
+        How long its pieces took, in seconds, where it carried units; without any it is all of `step_s`.
     """
 
     instance: Id

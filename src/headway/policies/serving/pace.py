@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.nouns import Id, Seconds
+from headway.numerics.relative import RelativeFit
 from headway.policies.serving.nouns import Step, StepDone
 from headway.policies.serving.state import InstanceState, RequestState
 
@@ -24,10 +25,8 @@ of a draft model: an assumption of the order of a 7 B model on one large GPU. It
 PRIOR_STEPS = 0.1
 FORGET = 0.998
 """What a step's weight is multiplied by with each later one."""
-SETTLED = 16
-"""Steps, of which the quickest says by how much the prior as a whole is off."""
-NOISE_FRAC = 0.02
-"""How far a single step may be off, by no fault of the weights."""
+UNITS = (1.0, 100.0, 100.0, 500.0, 5e4, 5e5, 1.0)
+"""In which the features are about 1."""
 
 
 class Shape(NamedTuple):
@@ -89,7 +88,7 @@ class Pace:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._fits: dict[str, _Fit] = {}
+        self._fits: dict[str, RelativeFit] = {}
         self._under_way: dict[Id, deque[tuple[str, Shape]]] = {}
 
     def step_s(self, instance: InstanceState, shape: Shape) -> Seconds:
@@ -102,7 +101,7 @@ class Pace:
 
     def num_steps(self, instance: InstanceState) -> int:
         """Return how many steps it has learnt from."""
-        return self._fit(instance.pool).num_steps
+        return self._fit(instance.pool).num_seen
 
     def start_s(self, instance: InstanceState, now_s: Seconds) -> Seconds:
         """Return when a step that is asked for now will begin, in seconds since the start of the run.
@@ -144,10 +143,10 @@ class Pace:
         """Note that what an instance was computing is lost."""
         self._under_way.pop(instance, None)
 
-    def _fit(self, pool: str) -> _Fit:
+    def _fit(self, pool: str) -> RelativeFit:
         fit = self._fits.get(pool)
         if fit is None:
-            fit = self._fits[pool] = _Fit()
+            fit = self._fits[pool] = RelativeFit(PRIOR_S, UNITS, prior_weight=PRIOR_STEPS, forget=FORGET)
         return fit
 
 
@@ -183,56 +182,3 @@ def _computed(instance: InstanceState, state: RequestState) -> int:
     hashes = state.hashes[: (state.known_tokens - 1) // kv.block_size]
     num_found = len(kv.match(hashes))
     return (num_found + kv.num_beyond(hashes, num_found)) * kv.block_size
-
-
-class _Fit:
-    """Least squares over relative errors: `[7]` weights, none below 0, in units in which features are about 1.
-
-    Kept are the sums of the normal equations, so that nothing can drift; they are solved when somebody asks.
-    """
-
-    UNITS = np.array([1.0, 100.0, 100.0, 500.0, 5e4, 5e5, 1.0])
-
-    def __init__(self) -> None:
-        self.num_steps = 0
-        self._prior = np.array(PRIOR_S) * self.UNITS
-        self._scale = 1.0
-        self._products = np.zeros((len(self._prior), len(self._prior)))
-        self._sums = np.zeros(len(self._prior))
-        self._weights: NDArray[np.float64] | None = None
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        if self._weights is None:
-            # The prior is trusted relative to its own size, as if each number had been seen a few times.
-            prior = self._scale * self._prior
-            trust = (PRIOR_STEPS * NOISE_FRAC / prior) ** 2
-            products = self._products + np.diag(trust)
-            self._weights = _not_negative(products, self._sums + trust * prior) / self.UNITS
-        return self._weights
-
-    def predict(self, features: NDArray[np.float64]) -> Seconds:
-        return max(float(features @ self.weights), 1e-6)
-
-    def learn(self, features: NDArray[np.float64], took_s: Seconds) -> None:
-        """Take in one observation; all count by their relative error, older ones less."""
-        x = features / self.UNITS
-        if self.num_steps < SETTLED:  # an engine may be far slower than the prior, and its first step slower yet
-            scale = took_s / float(x @ self._prior)
-            self._scale = min(self._scale, scale) if self.num_steps else scale
-        x = x / took_s
-        self._products = FORGET * self._products + np.outer(x, x)
-        self._sums = FORGET * self._sums + x
-        self._weights = None
-        self.num_steps += 1
-
-
-def _not_negative(products: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve the normal equations `[n, n]`, `[n]`; weights that would come out below 0 are 0, one after the other."""
-    free = np.ones(len(sums), bool)
-    while True:
-        found = np.zeros(len(sums))
-        found[free] = np.linalg.solve(products[np.ix_(free, free)], sums[free])
-        if (found >= 0).all():
-            return found
-        free[int(np.argmin(found))] = False

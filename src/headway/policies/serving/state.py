@@ -187,6 +187,8 @@ class InstanceState:
         The name of the group of instances it belongs to.
     host_blocks : int
         Room in the host's memory for swapped requests, in blocks, >= 0.
+    num_shares : int
+        Into how many equal parts its compute can be split between a step and something beside it, >= 1.
 
     Attributes
     ----------
@@ -222,8 +224,8 @@ class InstanceState:
 
     __slots__ = (
         "adapters", "busy", "decodes", "decodes_held", "draining", "flying", "guests", "host_blocks", "id", "kv",
-        "lent", "max_running", "num_lanes", "num_layers", "num_stages", "num_under_way", "pool", "prefills", "running",
-        "tune_blocks", "waiting",
+        "lent", "max_running", "num_lanes", "num_layers", "num_shares", "num_stages", "num_under_way", "pool",
+        "prefills", "running", "tune_blocks", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -236,8 +238,10 @@ class InstanceState:
         num_stages: int = 1,
         pool: str = "",
         host_blocks: int = 0,
+        num_shares: int = 10,
     ) -> None:
         self.id = id
+        self.num_shares = num_shares
         self.max_running = max_running
         self.kv = kv
         self.num_layers = num_layers

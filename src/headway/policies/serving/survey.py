@@ -80,9 +80,9 @@ def _bad_step(step: Step, can: Collection[str]) -> str | None:
                 return f"this executor cannot {ability}"
         if step.repeat < 1 or not 0 < step.share <= 1:
             return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
-        if step.tune is not None and step.repeat > 1:
+        if step.tune and step.repeat > 1:
             return "a step that carries fine-tuning is run once"
-    if not step.pieces and step.tune is None:
+    if not step.pieces and not step.tune:
         return "a step must compute something"
     if step.speculate and (step.repeat > 1 or min(step.speculate.values()) < 1):
         return "a step that drafts tokens drafts at least one for each request it names, and is run once"

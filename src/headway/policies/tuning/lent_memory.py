@@ -1,0 +1,64 @@
+"""How much KV memory is lent to fine-tuning: as much as its job needs while serving does not, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+from headway.core.actions import Set
+from headway.policies.serving.jobs import TUNE_BLOCKS, JobState
+from headway.policies.serving.state import InstanceState
+
+
+class LentMemory:
+    """Lends memory above a mark and takes it back below another; requests always win.
+
+    Parameters
+    ----------
+    low_free_frac : float
+        Below this share of free blocks what is lent is taken back, in [0, 1); 0.05. One block more per running request
+        is kept free, which is what they can grow by in a step.
+    high_free_frac : float
+        So much must be free after lending, in [0, 1); 0.10. Between both marks nothing changes.
+    """
+
+    def __init__(self, *, low_free_frac: float = 0.05, high_free_frac: float = 0.10) -> None:
+        self.low_free_frac = low_free_frac
+        self.high_free_frac = high_free_frac
+
+    def take_back(self, instance: InstanceState) -> Set | None:
+        """Return how memory is taken back from fine-tuning, where serving is short of it."""
+        if not instance.tune_blocks or not self._is_short(instance):
+            return None
+        return Set(TUNE_BLOCKS, 0, of=instance.id)
+
+    def lend(self, instance: InstanceState, jobs: list[JobState], started_blocks: int = 0) -> Set | None:
+        """Return how memory is lent to the jobs of an instance, where it needs more and serving can do without.
+
+        Parameters
+        ----------
+        instance : InstanceState
+            Where.
+        jobs : list of JobState
+            Those that are trained there.
+        started_blocks : int
+            How many blocks the decision under way takes besides, >= 0.
+        """
+        wanted = max((state.job.kv_blocks for state in jobs), default=0)
+        more = wanted - len(instance.tune_blocks)
+        if more <= 0:
+            return None
+        spare = math.ceil(self.high_free_frac * instance.kv.num_blocks) + instance.num_running
+        fits = instance.kv.num_free - started_blocks - more >= spare
+        return Set(TUNE_BLOCKS, wanted, of=instance.id) if fits and not self._waits_for_memory(instance) else None
+
+    def _is_short(self, instance: InstanceState) -> bool:
+        low = math.ceil(self.low_free_frac * instance.kv.num_blocks) + instance.num_running
+        return instance.kv.num_free < low or self._waits_for_memory(instance)
+
+    def _waits_for_memory(self, instance: InstanceState) -> bool:
+        """Whether the first of those who wait may wait because memory is short."""
+        if not instance.waiting or instance.num_running >= instance.max_running:
+            return False
+        first = next(iter(instance.waiting.values()))
+        low = math.ceil(self.low_free_frac * instance.kv.num_blocks) + instance.num_running
+        return instance.kv.blocks_for(first.known_tokens) + low > instance.kv.num_free

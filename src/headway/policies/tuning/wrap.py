@@ -1,0 +1,50 @@
+"""How one mechanism of fine-tuning becomes a whole policy: it gets a serving policy beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headway.core import catalogue
+from headway.core.errors import unknown_name
+from headway.core.policy import Policy
+from headway.policies.serving.seats import ServingView
+from headway.policies.tuning.beside import Beside
+from headway.policies.tuning.lent_memory import LentMemory
+
+Named = str | dict[str, Any]
+"""An id, or a table of an id and parameters."""
+
+
+def as_policy(seat: str, part: Any, name: str = "") -> Beside:
+    """Put a mechanism beside the serving policy that its parameter `serve` names.
+
+    Parameters
+    ----------
+    seat : str
+        ``"share"``.
+    part : Share
+        What takes it.
+    name : str
+        The policy's name in traces and reports.
+
+    Raises
+    ------
+    UnknownName
+        When there is no such seat.
+    """
+    if seat != "share":
+        raise unknown_name("tuning: seat", seat, ["share"])
+    return beside(serving_policy(part.serve), part, name)
+
+
+def beside(policy: Policy[ServingView], share: Any, name: str = "") -> Beside:
+    """Put a share seat beside a serving policy, with the marks of memory that the seat has."""
+    marks = {mark: getattr(share, mark) for mark in ("low_free_frac", "high_free_frac") if hasattr(share, mark)}
+    return Beside(policy=policy, share=share, memory=LentMemory(**marks), name=name)
+
+
+def serving_policy(named: Named) -> Policy[ServingView]:
+    """Build the serving policy that a parameter names."""
+    table = {"id": named} if isinstance(named, str) else named
+    found: Policy[ServingView] = catalogue.build(table["id"], {k: v for k, v in table.items() if k != "id"})
+    return found
