@@ -232,9 +232,10 @@ class CoRunPredictor:
             self.unit_error.learn(self._units.predict_s(step.tune, job) * factor, took_s)
         if step.share == 1.0:
             self._units.learn(step.tune, job, took_s)
-        elif self.knows_units:
+        elif self.knows_units:  # what it says of one kind of unit against another is learnt beside pieces, too
             rest = round(1.0 - step.share, 6)
             self._unit_slow.learn(rest, ONE, took_s / self._units.predict_s(step.tune, job))
+            self._units.learn(step.tune, job, took_s / self._unit_slow.factor(rest, ONE))
 
     def _features(self, instance: InstanceState, shape: Shape, tokens: int, solo_s: Seconds) -> NDArray[np.float64]:
         fixed_s, *_, context_s, _, _ = self._pace.marginal_s(instance)
