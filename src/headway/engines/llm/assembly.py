@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from headway.core import catalogue
 from headway.core.clock import WallClock
 from headway.core.errors import ConfigError
+from headway.core.parameters import decode
 from headway.core.policy import Policy
 from headway.core.session import Session
 from headway.core.trace import FileTrace, TraceHeader
@@ -21,12 +22,19 @@ from headway.engines.llm.loop.stepping import Stepper
 from headway.engines.llm.messages import Gauges, Ready
 from headway.engines.llm.sampling.compiling import Compiling
 from headway.engines.llm.sampling.grammar import Grammars
+from headway.engines.llm.trainers import Trainers
 from headway.policies.serving.accounts import RequestAccounts
 from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.kv import BlockPool
+from headway.policies.serving.seats import ServingView
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.policies.serving.vllm import Vllm
+from headway.policies.tuning.beside import Beside
+from headway.policies.tuning.wrap import beside
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 INSTANCE = "engine"
 KEY_BYTES = 16
@@ -41,6 +49,17 @@ class LoadedModel(ModelRunner, Protocol):
     @property
     def facts(self) -> Facts:
         """What is known of the model."""
+
+    @property
+    def num_shares(self) -> int:
+        """Into how many parts its compute can be split, >= 1."""
+
+    @property
+    def kv_sides(self) -> list[Tensor]:
+        """Its KV memory as bytes."""
+
+    def adopt(self, name: str, folder: str) -> None:
+        """Serve one more adapter."""
 
 
 class Assembly:
@@ -72,16 +91,20 @@ class Assembly:
         self.policy = policy
         self._facts = runner.facts
         self._pool = BlockPool(runner.num_blocks, runner.block_size, config.prefix_caching)
-        instance = InstanceState(INSTANCE, self._pool, self._facts.num_layers, config.max_seqs)
+        instance = InstanceState(
+            INSTANCE, self._pool, self._facts.num_layers, config.max_seqs, num_shares=runner.num_shares
+        )
         board = ServingBoard([instance], CAN, config.slo_classes)
         clock = WallClock()
         # Prefixes are found by hash, so nobody may be able to prepare a prompt whose hashes equal somebody else's.
         hasher = BlockHasher(runner.block_size, secrets.token_bytes(KEY_BYTES)) if config.prefix_caching else None
         stepper = Stepper(runner, board, clock, self._facts.num_layers, hasher)
         priorities = {promise.name: promise.priority for promise in config.slo_classes}
-        intake = Intake(self._facts, self._kv_tokens, hasher, priorities, config.seed)
+        self._runner = runner
+        self._intake = intake = Intake(self._facts, self._kv_tokens, hasher, priorities, config.seed)
         self.grammars = Grammars(config.model, self._facts.vocab_size, self._facts.eos_ids)
-        self.engine = LlmEngine(board, stepper, intake, line, clock, Compiling(self.grammars))
+        trainers = Trainers(config.model, runner, self._adopted) if config.tuner else None
+        self.engine = LlmEngine(board, stepper, intake, line, clock, Compiling(self.grammars), trainers)
         self.session = self._session(board)
 
     def ready(self, pid: int) -> Ready:
@@ -122,7 +145,17 @@ class Assembly:
             num_refused=report.num_refused,
             decide_s=report.decide_s if report.num_events else {},
             slos=report.slos,
+            tune_blocks=len(instance.tune_blocks),
+            tune_s=self.engine.tuning.spent_s,
         )
+
+    def look_after_runs(self) -> None:
+        """End fine-tuning runs when a policy decides that does not know them: the one that is fallen back on."""
+        if self.session.policy is not self.policy:
+            self.engine.abandon_runs("the policy has failed, and who decides since trains nothing")
+
+    def _adopted(self) -> None:
+        self._facts = self._intake.facts = self._runner.facts
 
     @property
     def _kv_tokens(self) -> int:
@@ -177,4 +210,12 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
             f"engine: policy {config.policy} needs an engine that offers {' and '.join(sorted(missing))}; "
             f"this one offers {', '.join(sorted(CAN))}. Choose another policy."
         )
-    return choose(config.policy, config.policy_params)
+    policy = choose(config.policy, config.policy_params)
+    if not config.tuner or isinstance(policy, Beside):
+        return policy
+    row = catalogue.find(config.tuner)
+    if row.family != "tuning" or row.seat != "share":
+        able = ", ".join(other.id for other in catalogue.rows("tuning") if other.seat == "share")
+        raise ConfigError(f"engine: tuner must be one of {able}, got {row.id}. Choose one of them, or none.")
+    share = decode(catalogue.load(row.id), config.tuner_params, where=row.id)
+    return beside(cast("Policy[ServingView]", policy), share, getattr(policy, "name", ""))

@@ -24,6 +24,7 @@ from headway.core.errors import EngineError
 from headway.core.nouns import Id, Seconds
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import (
+    Adopted,
     Cancel,
     Drain,
     Fatal,
@@ -34,6 +35,9 @@ from headway.engines.llm.messages import (
     Outputs,
     Ready,
     Submit,
+    ToEngine,
+    TuneEnded,
+    TuneTold,
 )
 from headway.engines.llm.wire import Wire
 
@@ -54,7 +58,7 @@ class Sink(Protocol):
         """Learn that no more news will come."""
 
 
-News = Loading | Ready | Gauges | Fatal
+News = Loading | Ready | Gauges | Fatal | TuneTold | TuneEnded | Adopted
 
 
 class EngineClient:
@@ -65,7 +69,8 @@ class EngineClient:
     config : EngineConfig
         What the engine is told.
     on_news : callable or None
-        Told what concerns no single request: loading, ready, gauges, and `Fatal` whenever the engine was lost.
+        Told what concerns no single request: loading, ready, gauges, fine-tuning, and `Fatal` whenever the engine was
+        lost.
     command : sequence of str
         How the engine process is started; the socket's number and the configuration as JSON are appended.
     first_delay_s, last_delay_s : float
@@ -167,6 +172,18 @@ class EngineClient:
         if self._sinks.pop(request, None) is not None and self._wire is not None:
             self._wire.send(Cancel(id=request, reason=reason))
 
+    def send(self, message: ToEngine) -> None:
+        """Send what concerns no single request.
+
+        Raises
+        ------
+        EngineError
+            When the engine cannot serve now.
+        """
+        if self.ready is None or self._wire is None:
+            raise EngineError(self.why_not)
+        self._wire.send(message)
+
     @property
     def num_live(self) -> int:
         """Requests whose end was not told yet."""
@@ -251,7 +268,7 @@ class EngineClient:
             if name in sinks:
                 sinks[name].push(Output(id=name, tokens=[token]))
 
-    def _note(self, message: Loading | Ready | Gauges, first: asyncio.Future[Ready]) -> None:
+    def _note(self, message: News, first: asyncio.Future[Ready]) -> None:
         if isinstance(message, Loading):
             self.why_not = f"the engine is loading ({message.what})"
         elif isinstance(message, Ready):

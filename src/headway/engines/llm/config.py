@@ -40,6 +40,10 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
         Catalogue id of the policy or of a batch seat.
     policy_params : dict
         Its parameters.
+    tuner : str
+        Catalogue id of who says when fine-tuning runs beside serving, ``"tuning/harli"``; empty for no fine-tuning.
+    tuner_params : dict
+        Its parameters.
     slo_classes : tuple of SloClass
         The promises that requests can name.
     prefix_caching : bool
@@ -64,6 +68,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     max_seqs: int = 64
     policy: str = "serving/sarathi"
     policy_params: dict[str, Any] = {}
+    tuner: str = "tuning/harli"
+    tuner_params: dict[str, Any] = {}
     slo_classes: tuple[SloClass, ...] = ()
     prefix_caching: bool = True
     native: bool = True

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from headway.core.nouns import Id, Seconds
 from headway.core.slo import SloRow
+from headway.engines.tuning.news import TuneNews
+from headway.engines.tuning.spec import TuneSpec
 
 UNNAMED_TOOL = "tool"
 """What the tool of a session is called whose sender does not name it."""
@@ -103,6 +105,25 @@ class Drain(Message, frozen=True, kw_only=True):
     """To the engine: finish what is here, then end."""
 
 
+class Tune(Message, frozen=True, kw_only=True):
+    """To the engine: train an adapter of its model beside serving, or go on from where a run of this spec was left."""
+
+    spec: TuneSpec
+
+
+class StopTune(Message, frozen=True, kw_only=True):
+    """To the engine: end the run `id`; what it has saved stays."""
+
+    id: Id
+
+
+class Adopt(Message, frozen=True, kw_only=True):
+    """To the engine: serve the LoRA adapter in `folder` under `name` from now on."""
+
+    name: str
+    folder: str
+
+
 class Loading(Message, frozen=True, kw_only=True):
     """From the engine, before it is ready: what it is doing, in a few words."""
 
@@ -169,7 +190,10 @@ class Outputs(Message, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Gauges(Message, frozen=True, kw_only=True):
-    """From the engine, about twice a second: how it stands, and counters since it started."""
+    """From the engine, about twice a second: how it stands, and counters since it started.
+
+    `tune_blocks` are the KV blocks lent to fine-tuning, `tune_s` the time that its units have taken.
+    """
 
     running: int
     waiting: int
@@ -183,6 +207,35 @@ class Gauges(Message, frozen=True, kw_only=True):
     num_refused: int
     decide_s: dict[str, float]
     slos: list[SloRow]
+    tune_blocks: int = 0
+    tune_s: Seconds = 0.0
+
+
+class TuneTold(Message, frozen=True, kw_only=True):
+    """From the engine: something has happened in the run `id`."""
+
+    id: Id
+    news: TuneNews
+
+
+class TuneEnded(Message, frozen=True, kw_only=True):
+    """From the engine: the run `id` is over.
+
+    `reason` is ``"succeeded"``, ``"failed"`` (`why` is a sentence) or ``"cancelled"``; `folder` holds the adapter of a
+    run that succeeded, which is served already.
+    """
+
+    id: Id
+    reason: str
+    why: str = ""
+    folder: str = ""
+
+
+class Adopted(Message, frozen=True, kw_only=True):
+    """From the engine: an adapter is served now, or `why` says why it cannot be."""
+
+    name: str
+    why: str = ""
 
 
 class Fatal(Message, frozen=True, kw_only=True):
@@ -191,5 +244,5 @@ class Fatal(Message, frozen=True, kw_only=True):
     why: str
 
 
-ToEngine = Submit | Cancel | Drain
-FromEngine = Loading | Ready | Outputs | Gauges | Fatal
+ToEngine = Submit | Cancel | Drain | Tune | StopTune | Adopt
+FromEngine = Loading | Ready | Outputs | Gauges | Fatal | TuneTold | TuneEnded | Adopted

@@ -119,6 +119,7 @@ async def _pulse(assembly: Assembly, wire: Wire[ToEngine]) -> None:
         if gauges != last:
             wire.send(gauges)
             last = gauges
+        assembly.look_after_runs()
         await asyncio.sleep(GAUGES_S)
 
 

@@ -24,7 +24,7 @@ from headway.core.session import Session
 from headway.engines.llm.loop.engine import CAN, LlmEngine
 from headway.engines.llm.loop.hashing import BlockHasher
 from headway.engines.llm.loop.intake import Intake
-from headway.engines.llm.loop.ports import ModelRunner
+from headway.engines.llm.loop.ports import ModelRunner, Trainers
 from headway.engines.llm.loop.stepping import Stepper
 from headway.engines.llm.messages import Drain, Message, Output, Outputs, Sampling, Submit, ToEngine
 from headway.engines.llm.model.rows import Columns
@@ -215,6 +215,7 @@ class Bench:
         max_running: int = 8,
         caching: bool = True,
         compiling: Compiling | None = None,
+        trainers: Trainers | None = None,
     ) -> None:
         clock = WallClock()
         self.line = line
@@ -223,7 +224,7 @@ class Bench:
         hasher = BlockHasher(block_size) if caching else None
         self.stepper = Stepper(runner, self.board, clock, facts.num_layers, hasher)
         intake = Intake(facts, num_blocks * block_size, hasher)
-        self.engine = LlmEngine(self.board, self.stepper, intake, line, clock, compiling)
+        self.engine = LlmEngine(self.board, self.stepper, intake, line, clock, compiling, trainers)
         self.accounts = RequestAccounts()
 
     async def serve(self, policy: Policy[ServingBoard]) -> Report:

@@ -12,30 +12,54 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import NamedTuple
 
-from headway.core.actions import Action, Preempt, Reject, Start, Wake
+from headway.core.actions import Action, Preempt, Reject, Set, Start, Wake
 from headway.core.alarms import Alarms
 from headway.core.clock import Clock
 from headway.core.errors import ConfigError, EngineError
 from headway.core.events import Event, Failed, Woke
 from headway.core.nouns import Id, Seconds
+from headway.engines.llm.loop.beside import Beside
 from headway.engines.llm.loop.intake import Intake
 from headway.engines.llm.loop.lanes import Flight, Lanes
 from headway.engines.llm.loop.live import Live
-from headway.engines.llm.loop.ports import Line
+from headway.engines.llm.loop.ports import Line, Trainers
 from headway.engines.llm.loop.stepping import Stepper
-from headway.engines.llm.messages import Cancel, Drain, Output, Outputs, Submit, ToEngine
+from headway.engines.llm.loop.tuning import Tuning
+from headway.engines.llm.messages import (
+    Adopt,
+    Adopted,
+    Cancel,
+    Drain,
+    Output,
+    Outputs,
+    StopTune,
+    Submit,
+    ToEngine,
+    Tune,
+)
 from headway.engines.llm.sampling.compiling import Compiling
 from headway.policies.serving.board import ServingBoard
+from headway.policies.serving.jobs import TUNE_BLOCKS
 from headway.policies.serving.nouns import RequestArrived, Step, StepDone
 
 log = logging.getLogger(__name__)
 
-CAN = frozenset({"layer_ranges", "repeat", "lanes", "share"})
+CAN = frozenset({"layer_ranges", "repeat", "lanes", "share", "tune"})
 """What this engine is able to do beyond plain steps."""
 
 BREATH_S: Seconds = 0.01
 """The event loop gets a turn at least so often (and after every longer step), for timers and signals."""
+
+
+class Counted(NamedTuple):
+    """What a step came to; see `StepDone`."""
+
+    num_runs: int
+    num_tokens: int
+    tune_s: Seconds = 0.0
+    pieces_s: Seconds | None = None
 
 
 class LlmEngine:
@@ -55,6 +79,8 @@ class LlmEngine:
         Real time.
     compiling : Compiling or None
         Compiles grammars; without it, requests that need one are rejected.
+    trainers : Trainers or None
+        What trains beside serving; without it, no fine-tuning run is taken.
 
     Attributes
     ----------
@@ -62,6 +88,8 @@ class LlmEngine:
         Counted since the start.
     step_s : float
         How long the latest step took, in seconds.
+    tuning : Tuning
+        The fine-tuning runs.
     """
 
     def __init__(
@@ -72,6 +100,7 @@ class LlmEngine:
         line: Line,
         clock: Clock,
         compiling: Compiling | None = None,
+        trainers: Trainers | None = None,
     ) -> None:
         self.num_steps = self.num_preempted = 0
         self.step_s: Seconds = 0.0
@@ -85,6 +114,8 @@ class LlmEngine:
         self._compiling = compiling or Compiling(None)
         self._alarms = Alarms()
         self._lanes = Lanes(stepper, clock)
+        self._trainers = trainers
+        self.tuning = Tuning(board, line, clock, trainers)
         self._todo: deque[Callable[[], Event | None]] = deque()
         self._draining = False
         self._breath_s = clock.now_s()
@@ -104,6 +135,11 @@ class LlmEngine:
         self._draining = True
         self._compiling.bell()
 
+    def abandon_runs(self, why: str) -> None:
+        """End all fine-tuning runs as failed."""
+        self._todo.extend(self.tuning.fail_all(why))
+        self._compiling.bell()
+
     # Events ----------------------------------------------------------------------------------------------------------
 
     async def events(self) -> AsyncIterator[Event]:
@@ -118,17 +154,19 @@ class LlmEngine:
                         yield event
                     await self._breathe()
                 elif self._draining and not self._lives and not self._compiling.num_pending:
-                    return
+                    return  # what is trained goes on from its last step when an engine takes it up again
                 else:
                     await self._idle()
         finally:
             self._lanes.close()
+            self.tuning.close()
 
     def _look(self) -> None:
         """See what has come in, or is over, or is due."""
         self._listen()
         while (flight := self._lanes.landed()) is not None:
             self._land(flight)
+        self._todo.extend(self.tuning.loaded())
         if not self._todo:
             self._ring()
 
@@ -151,6 +189,21 @@ class LlmEngine:
                 self._hear_cancel(message)
             elif isinstance(message, Drain):
                 self.drain()
+            elif isinstance(message, Tune):
+                self.tuning.begin(message)
+            elif isinstance(message, StopTune):
+                self._todo.extend(self.tuning.stop(message))
+            else:
+                self._adopt(message)
+
+    def _adopt(self, adopt: Adopt) -> None:
+        why = "" if self._trainers is not None else "this engine can serve no more adapters"
+        try:
+            if self._trainers is not None:
+                self._trainers.adopt(adopt.name, adopt.folder)
+        except ConfigError as error:
+            why = str(error)
+        self._line.send(Adopted(name=adopt.name, why=why))
 
     def _ring(self) -> None:
         """Deliver the alarms that are due."""
@@ -161,7 +214,7 @@ class LlmEngine:
         """Wait for a message, an alarm, a compiled grammar or a run of a step in a lane."""
         receiving = asyncio.ensure_future(self._line.receive())
         waits: list[asyncio.Future[object]] = [receiving, asyncio.ensure_future(self._compiling.rung())]  # type: ignore[list-item]
-        waits.append(asyncio.ensure_future(self._lanes.rung()))
+        waits += [asyncio.ensure_future(self._lanes.rung()), asyncio.ensure_future(self.tuning.rung())]
         if self._alarms.next_s is not None:
             waits.append(asyncio.ensure_future(self._clock.sleep_until(self._alarms.next_s)))
         try:
@@ -258,7 +311,9 @@ class LlmEngine:
         why = self._board.apply(action)
         if why is not None:
             return why
-        if isinstance(action, Step):
+        if isinstance(action, Set) and action.knob == TUNE_BLOCKS:
+            self.tuning.lent()
+        elif isinstance(action, Step):
             self._begin(action)
         elif isinstance(action, Start):
             self._stepper.begin(self._lives[action.id])
@@ -272,7 +327,9 @@ class LlmEngine:
         return None
 
     def _begin(self, step: Step) -> None:
-        if self._instance.num_lanes > 1 or step.share != 1.0:
+        if step.tune:
+            self._carry(step)
+        elif self._instance.num_lanes > 1 or step.share != 1.0:
             self._lanes.begin(step)
         else:
             self._run(step)
@@ -288,12 +345,24 @@ class LlmEngine:
             happened = self._listen() or happened or num_runs >= step.repeat or self._should_turn(start_s)
             happened = happened or not self._board.again(step)
         self._ring()
-        self._over(step, start_s, num_runs, self._stepper.num_tokens)
+        self._over(step, start_s, Counted(num_runs, self._stepper.num_tokens * num_runs))
 
-    def _over(self, step: Step, start_s: Seconds, num_runs: int, num_tokens: int) -> None:
-        self.num_steps += num_runs
+    def _carry(self, step: Step) -> None:
+        """Run a step that carries units of fine-tuning: after its pieces, or beside them with the rest of compute."""
+        start_s = self._clock.now_s()
+        beside = Beside(self.tuning, step) if step.share < 1.0 else None
+        if step.pieces:
+            self._publish(self._try(step, partial(self._stepper.run, step)))
+        pieces_s = self._clock.now_s() - start_s
+        tune_s = self.tuning.run(step.tune) if beside is None else beside.join()
+        self._listen()
+        self._ring()
+        self._over(step, start_s, Counted(1, step.num_tokens, tune_s, pieces_s))
+
+    def _over(self, step: Step, start_s: Seconds, counted: Counted) -> None:
+        self.num_steps += counted.num_runs
         self.step_s = self._clock.now_s() - start_s
-        self._todo.append(partial(self._done, step, self.step_s, num_runs, num_tokens * num_runs))
+        self._todo.append(partial(self._done, step, self.step_s, counted))
 
     def _land(self, flight: Flight) -> None:
         """Book a run of a step that was computed in a lane, and let it be run again unless something happened."""
@@ -305,7 +374,7 @@ class LlmEngine:
             return
         self._lanes.end(flight)
         self._todo.extend([partial(self._cancel, cancel) for cancel in flight.cancels])
-        self._over(step, flight.start_s, flight.num_runs, flight.lineup.num_tokens)
+        self._over(step, flight.start_s, Counted(flight.num_runs, flight.lineup.num_tokens * flight.num_runs))
 
     def _concluded(self, flight: Flight) -> Outputs | None:
         if flight.error is not None:
@@ -342,10 +411,12 @@ class LlmEngine:
             why = f"the model failed on this step ({_sentence(error)})"
             return Outputs(items=[Output(id=piece.request, finish="error", why=why) for piece in step.pieces])
 
-    def _done(self, step: Step, step_s: Seconds, num_runs: int, num_tokens: int) -> Event:
+    def _done(self, step: Step, step_s: Seconds, counted: Counted) -> Event:
         now_s = self._now_s()
         self._board.end(step)
-        return StepDone(at_s=now_s, instance=step.instance, step_s=step_s, num_tokens=num_tokens, num_runs=num_runs)
+        if step.tune:
+            self._todo.extend(self.tuning.concluded(step, counted.tune_s))
+        return StepDone(at_s=now_s, instance=step.instance, step_s=step_s, **counted._asdict())
 
 
 def _hopeless(error: Exception) -> bool:

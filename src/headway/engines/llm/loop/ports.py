@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from headway.core.nouns import Id
+from headway.core.nouns import Id, Seconds
 from headway.engines.llm.messages import Message, ToEngine
 from headway.engines.llm.model.rows import Columns
 from headway.engines.llm.model.slots import Ints
+from headway.engines.tuning.news import TuneNews
+from headway.engines.tuning.spec import TuneSpec
+from headway.policies.serving.nouns import TuneJob, TuneUnit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +34,41 @@ class ModelRunner(Protocol):
 
     def run(self, rows: Columns) -> Tensor | None:
         """Compute one step; returns float32 logits `[sampled, vocab]`, or None when no row samples."""
+
+
+class Loaded(Protocol):
+    """A fine-tuning run that is loaded."""
+
+    def job(self, arrival_s: Seconds) -> TuneJob:
+        """Return what a scheduler may know of it."""
+
+    def run(self, unit: TuneUnit) -> None:
+        """Compute its next unit; raises when it can go on no more."""
+
+    def drop(self) -> None:
+        """Forget what a microbatch under way has come to."""
+
+    def news(self) -> list[TuneNews]:
+        """Take out what has happened since."""
+
+    def save(self) -> None:
+        """See to it that its latest step is on the disk."""
+
+    def finish(self) -> str:
+        """Write the finished adapter, and return its folder."""
+
+
+class Trainers(Protocol):
+    """What trains beside a model that is served."""
+
+    def load(self, spec: TuneSpec) -> Loaded:
+        """Load a run; called in a thread of its own."""
+
+    def lend(self, blocks: Sequence[int]) -> None:
+        """Say which KV blocks are theirs now."""
+
+    def adopt(self, name: str, folder: str) -> None:
+        """Serve an adapter from now on."""
 
 
 class Line(Protocol):

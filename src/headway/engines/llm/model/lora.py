@@ -24,8 +24,8 @@ _UNSUPPORTED = (
 )  # fmt: skip
 
 
-def attach_adapters(model: nn.Module, adapters: Mapping[str, str]) -> None:
-    """Load every adapter and hang it onto the model's packed linears; the first gets index 1.
+def attach_adapters(model: nn.Module, adapters: Mapping[str, str], first: int = 1) -> None:
+    """Load every adapter and hang it onto the model's packed linears.
 
     Parameters
     ----------
@@ -33,14 +33,17 @@ def attach_adapters(model: nn.Module, adapters: Mapping[str, str]) -> None:
         With its linears packed already.
     adapters : mapping of str to str
         Folder by name.
+    first : int
+        The index that the first of them gets, >= 1.
 
     Raises
     ------
     ConfigError
         When one cannot be read, is no plain LoRA, or does not fit the model.
     """
-    for index, (name, folder) in enumerate(adapters.items(), start=1):
-        for module, lora in _read(name, folder, model).items():
+    for index, (name, folder) in enumerate(adapters.items(), start=first):
+        found = _read(name, folder, model)  # all of it, before any is hung up
+        for module, lora in found.items():
             _linear(name, model, module).adapters[index] = lora
 
 

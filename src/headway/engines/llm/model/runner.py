@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from headway.core.errors import unknown_name
+from headway.core.errors import ConfigError, unknown_name
 from headway.engines.llm.model import loader
 from headway.engines.llm.model.layout import build_step
 from headway.engines.llm.model.lent import check_can_lend
+from headway.engines.llm.model.lora import attach_adapters
 from headway.engines.llm.model.rows import Columns, Row
 from headway.engines.llm.model.served import ServedModel
 from headway.engines.llm.model.slots import Ints, SlotTable
@@ -94,6 +95,7 @@ class Runner:
         self.num_blocks = self._served.num_blocks
         self._table = SlotTable(config.max_seqs, checkpoint.context_tokens, self.block_size)
         self._served.pools.lent = self._table.lent
+        self._folders = dict(config.adapters)
         self.facts = Facts(
             name=config.name or config.model.rstrip("/").rsplit("/", 1)[-1],
             context_tokens=checkpoint.context_tokens,
@@ -184,6 +186,45 @@ class Runner:
         """Forget a slot's sequence. Its blocks are the caller's and keep their content."""
         self._served.stored.drop(slot)
         self._table.close(slot)
+
+    @property
+    def kv_sides(self) -> list[Tensor]:
+        """The KV memory as bytes: uint8 `[num_blocks, bytes]` per layer, keys and values apart."""
+        import torch
+
+        pools = self._served.pools
+        return [side.view(self.num_blocks, -1).view(torch.uint8) for side in (*pools.keys, *pools.values)]
+
+    @property
+    def num_shares(self) -> int:
+        """Into how many parts the compute can be split: threads on a CPU; a GPU has no streams of its own here."""
+        import torch
+
+        return torch.get_num_threads() if self._served.model.device.type == "cpu" else 1
+
+    def adopt(self, name: str, folder: str) -> None:
+        """Serve one more LoRA adapter from now on, or the same again.
+
+        Parameters
+        ----------
+        name : str
+            What requests call it.
+        folder : str
+            Where it lies, in `peft` format.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be read, does not fit the model, or another has its name.
+        """
+        known = self._folders.get(name)
+        if known == folder:
+            return
+        if known is not None or name == self.facts.name:
+            raise ConfigError(f"adapter {name}: its name must be new, but it is taken. Choose another name.")
+        attach_adapters(self._served.model, {name: folder}, first=1 + len(self._folders))
+        self._folders[name] = folder
+        self.facts = replace(self.facts, adapters=(*self.facts.adapters, name))
 
     def run(self, rows: Sequence[Row] | Columns) -> Tensor | None:
         """Compute one step.
