@@ -50,7 +50,9 @@ def test_parts_combine_to_the_whole(
 ) -> None:
     q, keys, values = drawn(num_queries, sum(lengths), kv_heads, seed, size)
     parts = [attend_part(q, k, v, 0.25) for k, v in zip(keys.split(lengths), values.split(lengths), strict=True)]
-    torch.testing.assert_close(combine(parts), in_one_piece(q, keys, values, 0.25), atol=2e-5 * max(size, size**2), rtol=1e-4)
+    torch.testing.assert_close(
+        combine(parts), in_one_piece(q, keys, values, 0.25), atol=2e-5 * max(size, size**2), rtol=1e-4
+    )
 
 
 def test_the_order_of_parts_does_not_matter() -> None:
