@@ -18,6 +18,7 @@ from headway.sim.serving.gaps import TokenGaps
 from headway.sim.serving.machine import Machine, Meter, Truth
 from headway.sim.serving.price import StepPrice
 from headway.sim.serving.run import Run, shape_of
+from headway.sim.serving.side_by_side import slowed
 from headway.sim.serving.speculation import Speculation
 
 
@@ -132,9 +133,8 @@ class LaneMachine(Machine):
         now_s, lanes = self._board.now_s, self._lanes
         too_many = max(1.0, sum([run.step.share for run in lanes]))
         prices = [self._at(run, run.step.share / too_many) for run in lanes]
-        excess = max(0.0, sum([reads for _, reads in prices]) - 1.0)
-        for run, (alone_s, reads) in zip(lanes, prices, strict=True):
-            run.took_s = self.run_s = alone_s * (1.0 + excess * reads)
+        for run, took_s in zip(lanes, slowed(prices), strict=True):
+            run.took_s = self.run_s = took_s
             ends_s = max(now_s, run.ready_s) + run.left_frac * run.took_s
             if run.entry:
                 self._agenda.call_off(run.entry)

@@ -53,7 +53,7 @@ class Stage:
         self._attention_shapes = model.attention_shapes(tensor_parallel)
         self._mlp_shapes = model.mlp_shapes(tensor_parallel)
         self._moe_shapes = model.mlp_shapes(tensor_parallel, moe=True)
-        self._numbers = self._elementwise_numbers()
+        self.elementwise_numbers = self._elementwise_numbers()
 
     def layers_s(self, tokens: int, share: float = 1.0) -> Seconds:
         """Return the time of all products, elementwise work and communication of so many tokens, in all layers."""
@@ -119,7 +119,7 @@ class Stage:
     def elementwise_s(self, tokens: int) -> Seconds:
         """Return the time of a layer's norms, rotation, activation and copies."""
         fit = self.efficiency.elementwise
-        return fit.fixed_s + self.accelerator.read_s(tokens * self._numbers * 2.0) / fit.memory_frac
+        return fit.fixed_s + self.accelerator.read_s(tokens * self.elementwise_numbers * 2.0) / fit.memory_frac
 
     def _gemms_s(self, shapes: tuple[tuple[int, int], ...], tokens: int, share: float) -> Seconds:
         on, dtype = self.accelerator, self.weights

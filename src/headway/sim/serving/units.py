@@ -1,0 +1,105 @@
+"""How long a unit of fine-tuning takes in virtual time: the protocol of its prices, and the simplest of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from headway.core.errors import ConfigError
+from headway.core.nouns import Seconds
+from headway.sim.serving.price import BatchShape, Chunk, StepPrice
+
+FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
+
+
+class UnitShape(Struct, frozen=True, gc=False):
+    """What a unit computes, as far as its price depends on it.
+
+    Parameters
+    ----------
+    phase : str
+        ``"forward"``, ``"backward"`` or ``"update"``.
+    tokens : int
+        Of its microbatch, padding included, >= 1; an update does not depend on it.
+    num_layers : int
+        Through how many layers it goes, >= 1.
+    at_head : bool
+        Whether it has the product to the logits and the loss, or the gradients of these.
+    share : float
+        The share of the compute that it gets, in (0, 1].
+    """
+
+    phase: str
+    tokens: int
+    num_layers: int
+    at_head: bool = False
+    share: float = 1.0
+
+
+class UnitPrice(Protocol):
+    """Tells what a unit of fine-tuning costs on one instance."""
+
+    def unit_s(self, shape: UnitShape) -> Seconds:
+        """Return how long it takes alone with its share of the compute, in seconds, > 0."""
+
+    def unit_reads_frac(self, shape: UnitShape) -> float:
+        """Return the share of the memory bandwidth that it then draws, in [0, 1]."""
+
+    def chunk_of(self, shape: UnitShape) -> Chunk | None:
+        """Return the chunk of a prompt that computes about as much through as many layers; None of an update."""
+
+
+class ChunkUnits:
+    """Prices units by those of chunks of prompts, which pass through the same layers.
+
+    With frozen base weights a backward pass has the products of a forward one, for the gradients of activations;
+    those of the adapter are small. So both cost what a chunk costs, and `extra_frac` more.
+
+    Parameters
+    ----------
+    price : StepPrice
+        Of steps.
+    num_layers : int
+        Of the model, >= 1.
+    extra_frac : float
+        What a unit has beyond a chunk (the adapter, the loss), as a share of it, >= 0; 0.1, an assumption.
+    update_s : float
+        Of one step of the optimizer over all layers, in seconds, >= 0; 1 ms, an assumption.
+
+    Raises
+    ------
+    ConfigError
+        When a number is out of its range.
+    """
+
+    def __init__(self, price: StepPrice, num_layers: int, extra_frac: float = 0.1, update_s: Seconds = 1e-3) -> None:
+        if num_layers < 1 or not extra_frac >= 0 or not update_s >= 0:
+            raise ConfigError(
+                f"units: num_layers must be >= 1, extra_frac and update_s >= 0, got {num_layers}, {extra_frac} and "
+                f"{update_s}. Try the defaults."
+            )
+        self._price = price
+        self._num_layers = num_layers
+        self._extra_frac = extra_frac
+        self._update_s = update_s
+
+    def unit_s(self, shape: UnitShape) -> Seconds:
+        """Return how long it takes alone with its share of the compute, in seconds."""
+        chunk = self.chunk_of(shape)
+        if chunk is None:
+            return self._update_s * shape.num_layers / self._num_layers / shape.share
+        return self._price.step_s(BatchShape(0, 0, (chunk,), shape.share)) * (1 + self._extra_frac)
+
+    def unit_reads_frac(self, shape: UnitShape) -> float:
+        """Return the share of the memory bandwidth that it then draws, where the price of steps knows."""
+        chunk, reads = self.chunk_of(shape), getattr(self._price, "reads_frac", None)
+        if chunk is None or reads is None:
+            return 0.0
+        return float(reads(BatchShape(0, 0, (chunk,), shape.share)))
+
+    def chunk_of(self, shape: UnitShape) -> Chunk | None:
+        """Return the chunk of a prompt that computes about as much through as many layers; None of an update."""
+        if shape.phase == UPDATE:
+            return None
+        return Chunk(shape.tokens, 0, min(1.0, shape.num_layers / self._num_layers))
