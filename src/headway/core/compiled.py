@@ -22,7 +22,8 @@ MODULES = {
         "board", "cohort", "draft", "jobs", "kv", "lanes", "memory", "recompute", "state", "survey",
     ),
     "headway.sim.serving": (
-        "agenda", "energy", "gaps", "lanes", "log", "machine", "run", "sampler", "table_requests", "truth", "world",
+        "agenda", "energy", "gaps", "lanes", "log", "machine", "machines", "run", "sampler", "side_by_side",
+        "table_requests", "truth", "tune_machine", "world",
     ),
 }  # fmt: skip
 """By package, the modules of which there can be a compiled copy.

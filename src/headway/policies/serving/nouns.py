@@ -151,6 +151,9 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
         Fine-tuning carried along: units of one job, in order. With all of the compute (a share of 1) they follow the
         pieces, whose tokens are there before; with less they are computed beside these. The instance is idle again
         when both are done.
+    fused : bool
+        Whether the units' tokens are computed in one batch with those of the pieces, so that weights are read once; all
+        tokens are there at the end. For a share of 1.
     repeat : int
         Run the step this many times at most, >= 1. It ends before when a request of it ends, when another comes to
         wait at the instance, when memory lacks for one more run, or when the executor has a reason of its own. Only for
@@ -162,6 +165,7 @@ class Step(Action, frozen=True, gc=False, kw_only=True):
     speculate: Mapping[Id, int] = {}
     share: float = 1.0
     tune: tuple[TuneUnit, ...] = ()
+    fused: bool = False
     repeat: int = 1
 
     @property

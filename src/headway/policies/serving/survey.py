@@ -82,6 +82,8 @@ def _bad_step(step: Step, can: Collection[str]) -> str | None:
             return f"repeat must be >= 1 and share in (0, 1], got {step.repeat} and {step.share:g}"
         if step.tune and step.repeat > 1:
             return "a step that carries fine-tuning is run once"
+        if step.fused and ("fuse" not in can or step.share != 1.0):
+            return "this executor cannot fuse" if "fuse" not in can else "a fused step has all of the compute"
     if not step.pieces and not step.tune:
         return "a step must compute something"
     if step.speculate and (step.repeat > 1 or min(step.speculate.values()) < 1):

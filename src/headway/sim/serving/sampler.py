@@ -39,8 +39,7 @@ class Sampler:
         if not isinstance(event, StepDone):
             return
         if len(self._spans) < MAX_SPANS:
-            kind = "decode" if event.num_runs > 1 or event.num_tokens <= self._num_running(event) else "prompts"
-            self._spans.append((event.at_s - event.step_s, event.at_s, event.instance, kind))
+            self._note_spans(event)
         rows = self._rows.get(event.instance)
         if rows is None or (rows and event.at_s < rows[-1][0] + self._gap_s[event.instance]):
             return
@@ -48,6 +47,18 @@ class Sampler:
         if len(rows) >= MAX_SAMPLES:
             del rows[1::2]
             self._gap_s[event.instance] = (rows[-1][0] - rows[0][0]) / len(rows)
+
+    def _note_spans(self, event: StepDone) -> None:
+        """Note what an instance has run; fine-tuning has a row of its own below that of its instance."""
+        begin_s, end_s, instance = event.at_s - event.step_s, event.at_s, event.instance
+        if event.pieces_s is None or event.num_tokens:
+            kind = "decode" if event.num_runs > 1 or event.num_tokens <= self._num_running(event) else "prompts"
+            pieces_s = event.step_s if event.pieces_s is None else event.pieces_s
+            self._spans.append((begin_s, begin_s + pieces_s, instance, kind))
+        if event.tune_s:
+            follows = event.tune_s + (event.pieces_s or 0.0) <= event.step_s * (1 + 1e-9)
+            since_s = end_s - event.tune_s if follows else begin_s
+            self._spans.append((since_s, since_s + event.tune_s, f"{instance} tuning", "unit"))
 
     def _num_running(self, event: StepDone) -> int:
         return self._instances[event.instance].num_running

@@ -37,6 +37,7 @@ from headway.sim.serving.row_power import RowPower
 from headway.sim.serving.sampler import Sampler
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.table_requests import TableRequests
+from headway.sim.serving.tune_spec import TuneJobSpec, TuningSpec, tuning_of
 from headway.sim.serving.world import ServingWorld
 from headway.traces.spec import TraceSpec
 from headway.traces.table import RequestTable
@@ -63,6 +64,10 @@ class ServingScenario:
         Where instances find keys and values that others have computed; nowhere by default.
     power : PowerSpec or None
         How much power all instances share; as much as they want by default.
+    tune : sequence of TuneJobSpec
+        Fine-tuning jobs that arrive; none by default.
+    tuning : TuningSpec or None
+        How they and serving get on with each other.
 
     Raises
     ------
@@ -80,6 +85,8 @@ class ServingScenario:
         outages: OutageSpec | None = None,
         kv_pool: KvPoolSpec | None = None,
         power: PowerSpec | None = None,
+        tune: tuple[TuneJobSpec, ...] = (),
+        tuning: TuningSpec | None = None,
     ) -> None:
         self.trace = trace
         self.model = model or ModelSpec()
@@ -93,6 +100,8 @@ class ServingScenario:
         self.outages = outages
         self.kv_pool = kv_pool
         self.power = power
+        self.tune = tune
+        self.tuning = tuning
         names = [spec.name for spec in slo]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ConfigError(
@@ -212,6 +221,7 @@ class _Playing:
         self.meter = EnergyMeter(powers)
         self.row = RowPower(scenario.power, powers, self.meter) if scenario.power is not None else None
         self.log = RequestLog()
+        self.tuning = tuning_of(scenario.tune, scenario.tuning, places, seed)
         self._requests = TableRequests(table, first.spec.block_size, scenario.model.max_tokens)
         self.world = ServingWorld(
             self._requests,
@@ -228,6 +238,7 @@ class _Playing:
             speculation=_speculation(scenario.model, seed),
             promises=scenario.classes,
             power=self.row,
+            tuning=self.tuning,
         )
         self.sampler = Sampler({state.id: state for state in states})
 
@@ -241,6 +252,9 @@ class _Playing:
         numbers |= log.session_numbers(self.log.sessions(self.table), num_sessions, report.duration_s)
         numbers |= self._speeds(works, report.duration_s) | self._costs(works, report.duration_s)
         numbers |= self.row.numbers() if self.row is not None else {}
+        if self.tuning is not None:
+            states = list(self.world.view.jobs.values())
+            numbers |= self.tuning.numbers(states, self.world.view.now_s, report.duration_s)
         report = msgspec.structs.replace(report, numbers=numbers, slos=log.slo_rows(works, missed, classes))
         return Outcome(report=report, works=works, samples=self.sampler.samples(), spans=self.sampler.spans())
 

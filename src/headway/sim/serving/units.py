@@ -8,9 +8,31 @@ from msgspec import Struct
 
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
+from headway.policies.serving.nouns import Phase, TuneJob, TuneUnit
 from headway.sim.serving.price import BatchShape, Chunk, StepPrice
 
-FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
+
+class TrueJob(Struct, frozen=True, kw_only=True):
+    """A fine-tuning job with what its units cost.
+
+    Parameters
+    ----------
+    job : TuneJob
+        What policies know of it.
+    rank, example_tokens : int
+        See `UnitShape`.
+    """
+
+    job: TuneJob
+    rank: int = 16
+    example_tokens: int = 512
+
+    def shape_of(self, unit: TuneUnit, share: float = 1.0) -> UnitShape:
+        """Return what a unit of it computes."""
+        first, last = unit.layers
+        tokens = self.job.microbatches[unit.microbatch].tokens
+        at_head = last == self.job.num_layers and unit.phase != "update"
+        return UnitShape(unit.phase, tokens, last - first, at_head, share, self.rank, self.example_tokens)
 
 
 class UnitShape(Struct, frozen=True, gc=False):
@@ -28,13 +50,20 @@ class UnitShape(Struct, frozen=True, gc=False):
         Whether it has the product to the logits and the loss, or the gradients of these.
     share : float
         The share of the compute that it gets, in (0, 1].
+    rank : int
+        Of the adapter, >= 1; 16.
+    example_tokens : int
+        How long an example is, >= 1, or the microbatch if that is shorter: tokens attend to those of their example;
+        512.
     """
 
-    phase: str
+    phase: Phase
     tokens: int
     num_layers: int
     at_head: bool = False
     share: float = 1.0
+    rank: int = 16
+    example_tokens: int = 512
 
 
 class UnitPrice(Protocol):
@@ -100,6 +129,6 @@ class ChunkUnits:
 
     def chunk_of(self, shape: UnitShape) -> Chunk | None:
         """Return the chunk of a prompt that computes about as much through as many layers; None of an update."""
-        if shape.phase == UPDATE:
+        if shape.phase == "update":
             return None
         return Chunk(shape.tokens, 0, min(1.0, shape.num_layers / self._num_layers))

@@ -7,7 +7,7 @@ queues, memory and prefixes, is the same `ServingBoard` that a live engine keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from headway.core.actions import Action, Move, Preempt, Reject, Set, Start, Wake
@@ -15,6 +15,7 @@ from headway.core.events import Event, Failed, Woke
 from headway.core.nouns import Id, Seconds
 from headway.core.slo import SloClass
 from headway.policies.serving.board import ServingBoard
+from headway.policies.serving.jobs import TUNE_BLOCKS
 from headway.policies.serving.kv_pool import KvPool
 from headway.policies.serving.lanes import NUM_LANES
 from headway.policies.serving.nouns import Copy, Lend, Pin, RequestArrived, Step, Uncopy, Unpin
@@ -25,18 +26,21 @@ from headway.sim.serving.agenda import NEWS, WAKE, Agenda
 from headway.sim.serving.copying import Copying
 from headway.sim.serving.fleet import Fleet
 from headway.sim.serving.gaps import TokenGaps
-from headway.sim.serving.lanes import LaneMachine
 from headway.sim.serving.lending import Moving
 from headway.sim.serving.links import Links
 from headway.sim.serving.loading import Loading
 from headway.sim.serving.machine import Machine, Meter
+from headway.sim.serving.machines import Machines
 from headway.sim.serving.outages import Outage
 from headway.sim.serving.price import LinearPrice, StepPrice
 from headway.sim.serving.row_power import RowPower
 from headway.sim.serving.speculation import Speculation
 from headway.sim.serving.truth import Given, Source, TrueRequest
+from headway.sim.serving.tuning import Tuning
 
-ABILITIES = frozenset({"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "lend", "scale", "lanes"})
+ABILITIES = frozenset(
+    {"repeat", "layer_ranges", "share", "migrate", "copy", "swap", "lend", "scale", "lanes", "tune", "fuse"}
+)
 """What this world can do beyond plain steps."""
 MAX_IDLE_WAKES = 10_000
 """After so many wake-ups in a row between which nothing else happened, the world takes it that nothing ever will."""
@@ -84,6 +88,8 @@ class ServingWorld:
     power : RowPower or None
         How much power there is for all instances; with one, the world can do ``"power"`` as well: it tells of
         `PowerRead` and takes ``Set("frequency_frac", f, of=instance)``. It is the meter then, and tells its own.
+    tuning : Tuning or None
+        Fine-tuning jobs that arrive. They do not keep the world going, unless it says so.
 
     Attributes
     ----------
@@ -109,6 +115,7 @@ class ServingWorld:
         speculation: Speculation | None = None,
         promises: Sequence[SloClass] = (),
         power: RowPower | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         can |= {"speculate"} if speculation is not None else set()
         self.view = ServingBoard(instances, can | {"power"} if power is not None else can, promises)
@@ -126,15 +133,15 @@ class ServingWorld:
         self._power = power
         if power is not None:
             prices, meter = power.clocked(prices), power
-        afar = Afar(self.view, self._links, prices, self._replan)
-        self._moving = Moving(self.view, self._links, self._agenda, self._run_s, self._settle)
+        self._tuning, self._all = tuning, Machines(tuning)
+        self._machines = self._all.of
+        afar = Afar(self.view, self._links, prices, self._all.replan)
+        self._moving = Moving(self.view, self._links, self._agenda, self._all.run_s, self._all.settle)
 
         def machine(kind: type[Machine], i: InstanceState) -> Machine:
             return kind(i, self.view, prices[i.id], self._agenda, self, gaps, meter, speculation, afar)
 
-        self._machine = machine
-        self._machines = {i.id: machine(Machine, i) for i in [*instances, *spares]}
-        self._all_machines = list(self._machines.values())
+        self._all.fill([*instances, *spares], machine)
         self._at_once = True  # whether what happens now comes before the ends of steps at this instant
         self._transfers = False  # whether there has ever been a copy or a loan
         self._wakes: set[tuple[Seconds, str]] = set()
@@ -147,7 +154,9 @@ class ServingWorld:
         for instance in [*instances, *spares]:
             instance.kv.beyond = kv_pool
         if power is not None:
-            power.begin(self.view, self._agenda, self._replan)
+            power.begin(self.view, self._agenda, self._all.replan)
+        if tuning is not None:
+            tuning.begin(self.view, self._agenda)
         self._events = self._play()
 
     @property
@@ -158,7 +167,7 @@ class ServingWorld:
     @property
     def busy_s(self) -> dict[Id, Seconds]:
         """Time that each instance has spent computing, in seconds."""
-        return {name: machine.busy_s for name, machine in self._machines.items()}
+        return self._all.busy_s()
 
     def next(self) -> Event | None:
         """Advance to the next event and return it, or None at the end."""
@@ -220,7 +229,7 @@ class ServingWorld:
 
     def _play(self) -> Iterator[Event]:
         agenda = self._agenda
-        while self._is_to_come() or (self.view.requests and not agenda.is_empty):
+        while self._goes_on():
             coming = self._next
             if coming is not None and coming.request.arrival_s <= agenda.next_s():
                 self._next = next(self._arrivals, None)
@@ -233,9 +242,15 @@ class ServingWorld:
             if self._num_idle_wakes >= MAX_IDLE_WAKES and self._is_stuck():
                 return
 
-    def _is_to_come(self) -> bool:
-        """Whether something is certain to come that is about a request."""
-        return self._next is not None or self._agenda.num_pending > self.fleet.num_later
+    def _goes_on(self) -> bool:
+        """Whether something is certain to come that is about a request, or somebody still waits for something."""
+        tuning, num_later, waits = self._tuning, self.fleet.num_later, bool(self.view.requests)
+        if tuning is not None:
+            if not (self.num_left or tuning.until_done):
+                return False  # jobs alone do not keep a world going
+            num_later += tuning.num_later
+            waits = waits or bool(self.view.jobs)
+        return self._next is not None or self._agenda.num_pending > num_later or (waits and not self._agenda.is_empty)
 
     def _is_stuck(self) -> bool:
         """Whether only wake-ups are left, or time stands still between them."""
@@ -248,7 +263,7 @@ class ServingWorld:
         self._num_idle_wakes = self._num_idle_wakes + 1 if rank == WAKE else 0
         if self.kv_pool is not None:
             self.kv_pool.settle()
-        for machine in self._all_machines:
+        for machine in self._all.all:
             if machine.look_s <= now_s:
                 machine.catch_up(now_s, rank != NEWS)
 
@@ -293,27 +308,22 @@ class ServingWorld:
         if isinstance(action, Unpin):
             self._machines[action.instance].cut(inclusive=not self._at_once)
         else:
-            for machine in self._all_machines:
+            for machine in self._all.all:
                 machine.plan_anew()
 
     def _set(self, action: Set) -> str | None:
         if action.knob == FREQUENCY and self._power is not None:
             return self._power.set(action)
-        if action.knob != NUM_LANES and "scale" in self.view.can:
+        if action.knob not in (NUM_LANES, TUNE_BLOCKS) and "scale" in self.view.can:
             return self.fleet.set(action)
         why = self.view.apply(action)
-        if why is None:
-            self._change_lanes(action.of)
+        if why is None and action.knob == TUNE_BLOCKS:
+            self._machines[action.of].plan_anew()
+            if self._tuning is not None:
+                self._tuning.note_lent(self.view.instances[action.of], self.view.now_s)
+        elif why is None:
+            self._all.change_lanes(action.of)
         return why
-
-    def _change_lanes(self, name: Id) -> None:
-        """Run an instance, idle now, in another way."""
-        before = self._machines[name]
-        kind = LaneMachine if before.instance.num_lanes > 1 else Machine
-        if type(before) is not kind:
-            self._machines[name] = after = self._machine(kind, before.instance)
-            after.take_over(before)
-            self._all_machines = list(self._machines.values())
 
     def _wake_at(self, action: Wake) -> None:
         at_s = max(self.view.now_s, action.at_s)  # in this order, what is no number is now
@@ -328,8 +338,11 @@ class ServingWorld:
         ran = state is not None and state.id not in self.view.unrouted
         missing = self.view.books.num_missing(state, action.to) if state is not None and ran else 0
         why = self.view.apply(action)
-        if why is not None or state is None:
+        if why is not None:
             return why
+        if state is None:
+            self._cut(action.to)  # of fine-tuning: what repeats there ends, so that steps can carry it
+            return None
         machine = self._machines[action.to]
         if ran:
             self._tidy_up()
@@ -358,16 +371,6 @@ class ServingWorld:
             self._moving.begin(action.what)
             self._cut(self.view.requests[action.what].instance)
         return why
-
-    def _settle(self, instance: Id, happening: Callable[[], Event | None]) -> Iterator[Event]:
-        return self._machines[instance].settle(happening)
-
-    def _replan(self, instance: Id) -> None:
-        if instance in self._machines:
-            self._machines[instance].replan()
-
-    def _run_s(self, instance: Id) -> Seconds:
-        return self._machines[instance].run_s
 
     def _tidy_up(self) -> None:
         if self._transfers:

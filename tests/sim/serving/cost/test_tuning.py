@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.core.errors import ConfigError
+from headway.policies.serving.nouns import Phase
 from headway.sim.serving.cost import RooflinePrice, replica
 from headway.sim.serving.cost.tuning import RooflineUnits, kept_token_bytes
 from headway.sim.serving.price import BatchShape, Chunk, LinearPrice
@@ -25,13 +26,14 @@ MADE = [
     units_of("qwen3-30b-a3b", "h200"),
     units_of("qwen2.5-0.5b", "cpu"),
 ]
+PASSES: tuple[Phase, ...] = ("forward", "backward")
 made = st.sampled_from(MADE)
-phases = st.sampled_from(["forward", "backward", "update"])
+phases: st.SearchStrategy[Phase] = st.sampled_from(["forward", "backward", "update"])
 
 
 @given(pair=made, phase=phases, tokens=st.integers(1, 4096), layers=st.integers(1, 20), share=st.floats(0.05, 1.0))
 def test_more_of_anything_takes_longer_and_less_compute_no_longer_than_in_proportion(
-    pair: tuple[RooflinePrice, RooflineUnits], phase: str, tokens: int, layers: int, share: float
+    pair: tuple[RooflinePrice, RooflineUnits], phase: Phase, tokens: int, layers: int, share: float
 ) -> None:
     unit_s = pair[1].unit_s
     took_s = unit_s(UnitShape(phase, tokens, layers))
@@ -67,7 +69,7 @@ def test_arithmetic_is_that_of_the_frozen_weights_twice_and_nothing_is_faster_th
     price, units = MADE[0]
     parameters = price.stage.model.dense_parameters
     flops = 2 * 2.0 * parameters * 4096
-    took_s = sum(units.unit_s(UnitShape(phase, 4096, 32)) for phase in ("forward", "backward"))
+    took_s = sum(units.unit_s(UnitShape(phase, 4096, 32)) for phase in PASSES)
     assert 0.4 < flops / took_s / price.stage.accelerator.bf16_flops < 1.0
 
 
@@ -78,13 +80,16 @@ def test_what_is_kept_for_the_backward_pass_is_some_megabytes_a_token() -> None:
 def test_the_adapter_has_as_many_weights_as_its_rank_says() -> None:
     price = MADE[0][0]
     per_layer = 16 * ((4096 + 6144) + (4096 + 4096) + (4096 + 28672) + (14336 + 4096))
-    assert RooflineUnits(price, rank=16).num_parameters == 32 * per_layer
-    assert RooflineUnits(price, rank=64).num_parameters == 4 * 32 * per_layer
+    units = RooflineUnits(price)
+    assert units.num_parameters(16) == 32 * per_layer
+    assert units.num_parameters(64) == 4 * 32 * per_layer
+    small, large = (units.unit_s(UnitShape("update", 512, 32, rank=rank)) for rank in (16, 64))
+    assert small < large
 
 
 def test_examples_shorter_than_the_microbatch_attend_to_less() -> None:
-    price, shape = MADE[0][0], UnitShape("forward", 4096, 32)
-    short, long = (RooflineUnits(price, example_tokens=tokens).unit_s(shape) for tokens in (128, 4096))
+    shapes = [UnitShape("forward", 4096, 32, example_tokens=tokens) for tokens in (128, 4096)]
+    short, long = map(MADE[0][1].unit_s, shapes)
     assert short < long
 
 
@@ -103,7 +108,5 @@ def test_pipelines_and_senseless_numbers_are_refused() -> None:
     assert isinstance(price, RooflinePrice)
     with pytest.raises(ConfigError, match="must be one stage, got pipeline_parallel = 2"):
         RooflineUnits(price)
-    with pytest.raises(ConfigError, match="rank and example_tokens must be >= 1"):
-        RooflineUnits(MADE[0][0], rank=0)
     with pytest.raises(ConfigError, match="num_layers must be >= 1"):
         ChunkUnits(LinearPrice(), 0)

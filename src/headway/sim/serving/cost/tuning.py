@@ -12,7 +12,7 @@ from headway.sim.serving.cost.operators import GemmFit
 from headway.sim.serving.cost.roofline import DRAWS_ALL, RooflinePrice
 from headway.sim.serving.cost.stage import Stage
 from headway.sim.serving.price import Chunk
-from headway.sim.serving.units import BACKWARD, UPDATE, UnitShape
+from headway.sim.serving.units import UnitShape
 
 ATTENTION_BACKWARD = 2.5
 """Products of the gradients of attention to those of attention itself: five for two, scores computed anew."""
@@ -23,7 +23,7 @@ ELEMENTWISE_BACKWARD = 2.0
 LOSS_BYTES = 10.0
 """Per logit: written and read in 16 bits, its gradient once, and the softmax in 32. ASSUMPTION."""
 OPTIMIZER_BYTES = 28.0
-"""Per weight of the adapter: AdamW reads weight, gradient and two moments in 32 bits and writes all but the gradient."""
+"""Per weight of the adapter: AdamW reads weight, gradient and two moments in 32 bits, and writes three of them."""
 UNIT_START_S: Seconds = 5e-5
 """Launching a unit and hearing of its end. ASSUMPTION."""
 
@@ -43,40 +43,28 @@ class RooflineUnits:
     ----------
     price : RooflinePrice
         Of the steps of the same instance, which must not be in pipeline stages.
-    rank : int
-        Of the adapter, >= 1, beside every product; 16.
-    example_tokens : int
-        How long an example is, >= 1, or the microbatch if that is shorter: tokens attend to those of their example;
-        512.
 
     Raises
     ------
     ConfigError
-        When a number is out of its range, or the instance is in pipeline stages.
+        When the instance is in pipeline stages.
     """
 
-    def __init__(self, price: RooflinePrice, *, rank: int = 16, example_tokens: int = 512) -> None:
-        if rank < 1 or example_tokens < 1:
-            raise ConfigError(
-                f"tune: rank and example_tokens must be >= 1, got {rank} and {example_tokens}. Try 16 and 512."
-            )
+    def __init__(self, price: RooflinePrice) -> None:
         if price.stage.pipeline_parallel > 1:
             raise ConfigError(
                 "tune: an instance that is fine-tuned beside serving must be one stage, got pipeline_parallel = "
                 f"{price.stage.pipeline_parallel}. Try tensor_parallel instead."
             )
-        self.rank = rank
-        self.example_tokens = example_tokens
         self._stage: Stage = price.stage
         self._engine: EngineFit = price.engine
         self._shapes = _shapes(price.stage)
         self._known: dict[UnitShape, Seconds] = {}
 
-    @property
-    def num_parameters(self) -> float:
-        """Weights of the adapter, on one accelerator."""
+    def num_parameters(self, rank: int) -> int:
+        """Return how many weights an adapter of a rank has, on one accelerator."""
         width = sum(outputs + inputs for outputs, inputs in self._shapes)
-        return float(self.rank * width * self._stage.num_layers)
+        return rank * width * self._stage.num_layers
 
     def unit_s(self, shape: UnitShape) -> Seconds:
         """Return how long it takes alone with its share of the compute, in seconds."""
@@ -97,33 +85,33 @@ class RooflineUnits:
 
     def chunk_of(self, shape: UnitShape) -> Chunk | None:
         """Return the chunk of a prompt that computes about as much through as many layers; None of an update."""
-        if shape.phase == UPDATE:
+        if shape.phase == "update":
             return None
         return Chunk(shape.tokens, 0, min(1.0, shape.num_layers / self._stage.num_layers))
 
     # One kernel after the other --------------------------------------------------------------------------------------
 
     def _kernels_s(self, shape: UnitShape) -> Seconds:
-        if shape.phase == UPDATE:
-            return self._update_s(shape.num_layers)
-        is_back = shape.phase == BACKWARD
-        total_s = shape.num_layers * self._layer_s(shape.tokens, shape.share, is_back)
+        if shape.phase == "update":
+            return self._update_s(shape)
+        is_back = shape.phase == "backward"
+        total_s = shape.num_layers * self._layer_s(shape, is_back)
         return total_s + (self._head_s(shape.tokens, shape.share, is_back) if shape.at_head else 0.0)
 
-    def _layer_s(self, tokens: int, share: float, is_back: bool) -> Seconds:
-        stage = self._stage
+    def _layer_s(self, shape: UnitShape, is_back: bool) -> Seconds:
+        stage, tokens, share = self._stage, shape.tokens, shape.share
         layer_s = stage.layers_s(tokens, share) / stage.num_layers
         once_s, pair_s, token_s, _ = (part / stage.num_layers for part in stage.prefill_s(share))
-        attention_s = once_s + tokens * (token_s + 0.5 * min(tokens, self.example_tokens) * pair_s)
-        lora_s = self._lora_s(tokens, share)
+        attention_s = once_s + tokens * (token_s + 0.5 * min(tokens, shape.example_tokens) * pair_s)
+        lora_s = self._lora_s(tokens, shape.rank, share)
         if not is_back:
             return layer_s + attention_s + lora_s
         more_s = (ELEMENTWISE_BACKWARD - 1) * stage.elementwise_s(tokens)
         return layer_s + more_s + ATTENTION_BACKWARD * attention_s + LORA_BACKWARD * lora_s
 
-    def _lora_s(self, tokens: int, share: float) -> Seconds:
+    def _lora_s(self, tokens: int, rank: int, share: float) -> Seconds:
         """Return the time of the adapter's products of one layer."""
-        stage, rank = self._stage, self.rank
+        stage = self._stage
         fit, on = of_type(stage.efficiency.gemm, "bf16", GemmFit()), stage.accelerator
         return sum(
             fit.time_s(tokens, rank, inputs, on, "bf16", share) + fit.time_s(tokens, outputs, rank, on, "bf16", share)
@@ -139,19 +127,22 @@ class RooflineUnits:
         moved = LOSS_BYTES * tokens * stage.model.vocab / stage.tensor_parallel
         return logits_s + stage.accelerator.read_s(moved) / stage.efficiency.elementwise.memory_frac
 
-    def _update_s(self, num_layers: int) -> Seconds:
-        fit, stage = self._stage.efficiency.elementwise, self._stage
-        moved = OPTIMIZER_BYTES * self.num_parameters * num_layers / stage.num_layers
-        return num_layers * fit.fixed_s + stage.accelerator.read_s(moved) / fit.memory_frac
+    def _update_s(self, shape: UnitShape) -> Seconds:
+        fit = self._stage.efficiency.elementwise
+        read_s = self._stage.accelerator.read_s(self._optimizer_bytes(shape))
+        return shape.num_layers * fit.fixed_s + read_s / fit.memory_frac
+
+    def _optimizer_bytes(self, shape: UnitShape) -> float:
+        return OPTIMIZER_BYTES * self.num_parameters(shape.rank) * shape.num_layers / self._stage.num_layers
 
     def _moved_bytes(self, shape: UnitShape) -> float:
         """Return what a unit reads and writes: its layers' weights once, and activations."""
         stage, tokens, layers = self._stage, shape.tokens, shape.num_layers
-        if shape.phase == UPDATE:
-            return OPTIMIZER_BYTES * self.num_parameters * layers / stage.num_layers
+        if shape.phase == "update":
+            return self._optimizer_bytes(shape)
         head = 2.0 * stage.model.vocab * stage.model.hidden / stage.tensor_parallel
         weights = (stage.weight_bytes(tokens) - head) / stage.num_layers
-        passes = ELEMENTWISE_BACKWARD if shape.phase == BACKWARD else 1.0
+        passes = ELEMENTWISE_BACKWARD if shape.phase == "backward" else 1.0
         activations = 2.0 * tokens * (passes * stage.elementwise_numbers + sum(o + i for o, i in self._shapes))
         logits = LOSS_BYTES * tokens * stage.model.vocab / stage.tensor_parallel
         return layers * (weights + activations) + (head + logits if shape.at_head else 0.0)
