@@ -18,7 +18,7 @@ from headway.policies.serving.state import InstanceState
 from headway.sim.serving.agenda import NEWS, Agenda
 from headway.sim.serving.price import Chunk
 from headway.sim.serving.side_by_side import Alone
-from headway.sim.serving.units import TrueJob, UnitPrice, UnitShape
+from headway.sim.serving.units import TrueJob, UnitPrice
 
 DISTURB_FRAC = 0.25
 """How much two that run side by side disturb each other; see `slowed`. With a decode that draws three quarters of the
