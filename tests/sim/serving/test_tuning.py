@@ -158,6 +158,16 @@ def test_a_fused_step_reads_weights_once_and_hands_tokens_out_at_its_end() -> No
     assert other.pieces_s == other.tune_s == other.step_s
 
 
+def test_units_of_one_step_add_up_and_the_next_step_goes_on_after_them() -> None:
+    world = a_world([a_request(arrival_s=1e-3)], a_job(num=2), until_done=True)
+    records = played(world, Always(num_layers=6, num_units=5))
+    carried = [(step.tune, done.tune_s) for step, done in steps_of(records) if step.tune]
+    assert [len(units) for units, _ in carried] == [5, 5]  # two microbatches of four units, and two that validate
+    assert {unit.microbatch for unit in carried[0][0]} == {0, 1}
+    for units, took_s in carried:
+        assert took_s == pytest.approx(sum(UNITS.unit_s(a_job(num=2).shape_of(unit)) for unit in units))
+
+
 def test_a_run_ends_with_its_last_request_and_jobs_are_counted_until_then() -> None:
     world = a_world([a_request(output=4), a_request("s", arrival_s=0.5)], a_job(num=1000))
     records = played(world, Always(num_layers=LAYERS))

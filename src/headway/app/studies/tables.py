@@ -16,13 +16,13 @@ SHOWN = (
     "p50_ttft_s", "p99_ttft_s", "p50_tpot_s", "p99_tpot_s", "p99_itl_s", "p50_e2e_s", "p99_e2e_s", "p99_queue_s",
     "mean_jct_s", "p95_jct_s", "sessions_in_time_frac",
     "goodput_frac", "possible_frac", "of_possible_frac", "output_tokens_per_s", "busy_frac", "num_preemptions",
-    "cost_usd_per_mtok",
+    "tune_tokens_per_s", "cost_usd_per_mtok",
 )  # fmt: skip
 """What a comparison shows of all that was measured; the rest is in its JSON."""
 FACTS = (
     "num_requests", "num_finished", "num_rejected", "num_preemptions", "requests_per_s", "prompt_tokens_per_s",
     "output_tokens_per_s", "goodput_frac", "goodput_per_s", "sessions_per_s", "sessions_in_time_frac",
-    "busy_frac", "arithmetic_used_frac",
+    "tune_tokens_per_s", "tune_steps", "tune_dropped", "busy_frac", "arithmetic_used_frac",
     "bandwidth_used_frac", "kv_used_frac", "prefix_hit_frac",
     "num_accelerators", "energy_j", "energy_j_per_output_token", "cost_usd", "cost_usd_per_mtok",
 )  # fmt: skip

@@ -147,12 +147,7 @@ class TuneMachine(Machine):
         yield from self._all_land()
         for state in self._board.end(run.step):
             self._ends.expect(state, self._truth.left_tokens(state))
-        now_s, job = self._board.now_s, self._board.jobs.get(units[0].job)
-        if job is not None and job.is_done:
-            self.tuning.ended.append(job)
-            news = self._board.tuning.finish(job.id, "done", now_s)
-            self.tuning.note_lent(self.instance, now_s)
-            yield news
+        now_s = self._board.now_s
         yield StepDone(
             at_s=now_s,
             instance=self.instance.id,
@@ -161,3 +156,9 @@ class TuneMachine(Machine):
             tune_s=self._took_s(run.step),
             pieces_s=self._pieces_s if run.step.pieces else 0.0,
         )
+        job = self._board.jobs.get(units[0].job)
+        if job is not None and job.is_done:
+            self.tuning.ended.append(job)
+            news = self._board.tuning.finish(job.id, "done", now_s)
+            self.tuning.note_lent(self.instance, now_s)
+            yield news
