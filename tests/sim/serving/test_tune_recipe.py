@@ -96,7 +96,11 @@ def test_memory_of_a_microbatch_follows_from_the_model() -> None:
 
 def test_a_pipeline_is_served_and_not_trained() -> None:
     made = ServingScenario(
-        trace=scenario().trace, model=scenario().model, fleet=(FleetSpec(pipeline_parallel=2),), tune=(TuneJobSpec(),), tuning=TuningSpec()
+        trace=scenario().trace,
+        model=scenario().model,
+        fleet=(FleetSpec(pipeline_parallel=2),),
+        tune=(TuneJobSpec(),),
+        tuning=TuningSpec(),
     )
     numbers = made.play(catalogue.build("tuning/harli")).report.numbers
     assert numbers["num_finished"] == 60
