@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headway.core.errors import ConfigError
+from headway.engines.pretrained import check_decoder_only, choose_device, load_weights, own_context_tokens, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 SERVED_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """Kinds of layers whose whole memory is a paged cache of keys and values."""
-
-CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
 @dataclass
@@ -71,49 +69,24 @@ def load(config: EngineConfig, progress: Callable[[str], None]) -> Checkpoint:
     if config.quantize != "none" and device.type != "cpu":
         raise ConfigError(f"engine: quantize {config.quantize} needs device cpu, got {device.type}. Use quantize none.")
     progress(f"loading weights in {str(dtype).removeprefix('torch.')}")
-    model = _load_weights(config.model, described, dtype, device)
+    model = load_weights(config.model, described, dtype, device, attention="eager")
     with torch.no_grad():
         model.eval().requires_grad_(False)
     return Checkpoint(model, text, context_tokens, _eos_ids(model, text))
 
 
-def read_config(model: str) -> PretrainedConfig:
-    """Read the configuration of a local folder or a hub id, or say in one sentence why it cannot be."""
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    folder = Path(model).expanduser()
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise ConfigError(f"model {model}: the folder must hold config.json, but does not. Give a checkpoint's folder.")
-    if not folder.is_dir() and (folder.is_absolute() or model.startswith((".", "~"))):
-        raise ConfigError(f"model {model}: there must be such a folder, but there is none. Check the path.")
-    try:
-        return AutoConfig.from_pretrained(str(folder) if folder.is_dir() else model)
-    except Exception as error:
-        raise ConfigError(
-            f"model {model}: must be a checkpoint that transformers knows, got: {_first_line(error)}"
-        ) from error
-
-
 def _check_architecture(model: str, described: PretrainedConfig, text: PretrainedConfig) -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    kind = described.model_type
-    if described.is_encoder_decoder or type(described) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ConfigError(
-            f"model {model}: must be a decoder-only language model, got architecture {kind!r}. Choose another."
-        )
+    check_decoder_only(model, described)
     others = set(getattr(text, "layer_types", None) or ()) - SERVED_LAYERS
     if others:
         raise ConfigError(
-            f"model {model}: its layers must be full or sliding attention, got {', '.join(sorted(others))} ({kind}). "
-            "Choose another."
+            f"model {model}: its layers must be full or sliding attention, got {', '.join(sorted(others))} "
+            f"({described.model_type}). Choose another."
         )
 
 
 def _context_tokens(config: EngineConfig, text: PretrainedConfig) -> int:
-    own = next((int(getattr(text, name)) for name in CONTEXT_NAMES if getattr(text, name, None)), 0)
+    own = own_context_tokens(text)
     if config.context_tokens < 0 or (own and config.context_tokens > own):
         raise ConfigError(
             f"engine: context_tokens must be in 1..{own}, the model's own, got {config.context_tokens}. "
@@ -134,16 +107,6 @@ def _unstretched_tokens(text: PretrainedConfig) -> int | None:
         return None
     own = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
     return int(own) if own else None
-
-
-def choose_device(asked: str) -> torch.device:
-    """Return the device to compute on: a GPU where there is one, unless told otherwise."""
-    import torch
-
-    found = torch.cuda.is_available()
-    if asked == "cuda" and not found:
-        raise ConfigError("engine: device cuda needs a GPU that torch can see, but there is none. Use device cpu.")
-    return torch.device("cuda" if asked == "cuda" or (asked == "auto" and found) else "cpu")
 
 
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
@@ -167,32 +130,6 @@ def _cpu_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
-def _load_weights(model: str, described: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    try:
-        loaded, info = AutoModelForCausalLM.from_pretrained(
-            str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model,
-            config=described,
-            dtype=dtype,
-            device_map=None if device.type == "cpu" else device,
-            attn_implementation="eager",
-            output_loading_info=True,
-        )
-    except Exception as error:
-        raise ConfigError(f"model {model}: its weights must be there and fit, got: {_first_line(error)}") from error
-    _check_complete(model, info)
-    result: PreTrainedModel = loaded
-    return result
-
-
-def _check_complete(model: str, info: dict[str, Any]) -> None:
-    missing: Iterable[str] = sorted(info.get("missing_keys") or ())
-    if missing:
-        some = ", ".join(list(missing)[:3])
-        raise ConfigError(f"model {model}: its weights must be complete, but {some} and perhaps others are missing.")
-
-
 def _eos_ids(model: PreTrainedModel, text: PretrainedConfig) -> tuple[int, ...]:
     generation = getattr(model, "generation_config", None)
     for source in (generation, text):
@@ -200,8 +137,3 @@ def _eos_ids(model: PreTrainedModel, text: PretrainedConfig) -> tuple[int, ...]:
         if ids is not None:
             return (ids,) if isinstance(ids, int) else tuple(ids)
     return ()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no details'}"

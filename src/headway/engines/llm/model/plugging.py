@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from headway.core.errors import ConfigError
+from headway.engines import pretrained
 from headway.engines.llm.model import attention
 from headway.engines.llm.model.attention import KvPools, KvShape
 
@@ -65,9 +66,9 @@ def find_layers(model: PreTrainedModel, num_layers: int) -> list[nn.Module]:
     ConfigError
         When they are not one list of modules.
     """
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == num_layers:
-            return list(module)
+    layers = pretrained.find_layers(model, num_layers)
+    if layers is not None:
+        return layers
     raise _cannot(model, f"its {num_layers} layers are not one list of modules")
 
 
