@@ -147,7 +147,13 @@ class Assembly:
             slos=report.slos,
             tune_blocks=len(instance.tune_blocks),
             tune_s=self.engine.tuning.spent_s,
+            tune_error_frac=self._tune_error_frac,
         )
+
+    @property
+    def _tune_error_frac(self) -> float | None:
+        share = self.policy.share if isinstance(self.policy, Beside) else None
+        return getattr(share, "error_frac", None)
 
     def look_after_runs(self) -> None:
         """End fine-tuning runs when a policy decides that does not know them: the one that is fallen back on."""

@@ -192,7 +192,8 @@ class Outputs(Message, frozen=True, kw_only=True, omit_defaults=True):
 class Gauges(Message, frozen=True, kw_only=True):
     """From the engine, about twice a second: how it stands, and counters since it started.
 
-    `tune_blocks` are the KV blocks lent to fine-tuning, `tune_s` the time that its units have taken.
+    `tune_blocks` are the KV blocks lent to fine-tuning, `tune_s` the time that its units have taken,
+    `tune_error_frac` by how much predictions of steps beside them were off.
     """
 
     running: int
@@ -209,6 +210,7 @@ class Gauges(Message, frozen=True, kw_only=True):
     slos: list[SloRow]
     tune_blocks: int = 0
     tune_s: Seconds = 0.0
+    tune_error_frac: float | None = None
 
 
 class TuneTold(Message, frozen=True, kw_only=True):

@@ -112,6 +112,13 @@ class Harli:
         self._slack = Slack(self.margin_frac)
         self._since_alone = {}
 
+    @property
+    def error_frac(self) -> float | None:
+        """By which share of the time predictions of steps beside units were off, on average; None before the first."""
+        seen = [found.error for found in self.predictors.values() if found.error.num_seen]
+        num = sum(error.num_seen for error in seen)
+        return sum(error.mape * error.num_seen for error in seen) / num if num else None
+
     def hear(self, event: Event, view: ServingView) -> None:
         """Learn from a step that is over, and from what those who arrive were promised."""
         if isinstance(event, StepDone) and event.instance in view.instances:
