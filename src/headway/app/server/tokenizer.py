@@ -41,6 +41,12 @@ class ModelTokenizer:
         """Whether there is a chat template."""
         return bool(self._tokenizer.chat_template)
 
+    @property
+    def end_token(self) -> int | None:
+        """The token that ends a text, if there is one."""
+        token: int | None = self._tokenizer.eos_token_id
+        return token
+
     async def tokens_of(self, text: str, special: bool = True) -> list[int]:
         """Turn text into tokens, off the event loop when it is long.
 
