@@ -99,6 +99,16 @@ class Grafted:
         self.settings.save_pretrained(str(folder))
 
 
+@dataclass
+class Base:
+    """A frozen base model; the attributes are those of `Grafted`."""
+
+    model: Any
+    anatomy: Anatomy
+    device: torch.device
+    context_tokens: int
+
+
 def graft(spec: TuneSpec) -> Grafted:
     """Load the base model of a run and graft a new adapter on.
 
@@ -107,8 +117,27 @@ def graft(spec: TuneSpec) -> Grafted:
     ConfigError
         When there is no such model, or it has no such linear layers.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import inject_adapter_in_model
 
+    base = load_base(spec)
+    settings = lora_settings(spec, base)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        inject_adapter_in_model(settings, base.model, _ADAPTER)
+    for weight in base.model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return _grafted(base, settings)
+
+
+def load_base(spec: TuneSpec) -> Base:
+    """Load the base model of a run.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such model, or it cannot be trained there.
+    """
     described = pretrained.read_config(spec.model)
     pretrained.check_decoder_only(spec.model, described)
     device = pretrained.choose_device(spec.device, "tune")
@@ -119,32 +148,36 @@ def graft(spec: TuneSpec) -> Grafted:
     for module in model.modules():
         if hasattr(module, "layerdrop"):
             module.layerdrop = 0.0  # units know how many layers there are
-    anatomy = Anatomy(model)
-    targets = _targets(spec, model, anatomy)
-    settings = LoraConfig(
+    context_tokens = pretrained.own_context_tokens(described.get_text_config(decoder=True))
+    return Base(model, Anatomy(model), device, context_tokens)
+
+
+def lora_settings(spec: TuneSpec, base: Base) -> Any:
+    """Return what `peft` is told of a run's adapter, a `LoraConfig`.
+
+    Raises
+    ------
+    ConfigError
+        When the model has no such linear layers.
+    """
+    from peft import LoraConfig
+
+    return LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,
-        target_modules=targets,
+        target_modules=_targets(spec, base.model, base.anatomy),
         lora_dropout=spec.dropout,
         task_type="CAUSAL_LM",
         base_model_name_or_path=spec.model,
-        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),
+        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in base.model.modules()),
     )  # type: ignore[no-untyped-call, unused-ignore]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
-        inject_adapter_in_model(settings, model, _ADAPTER)
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
-    return _grafted(model, anatomy, settings, device, described)
 
 
-def _grafted(model: Any, anatomy: Anatomy, settings: Any, device: torch.device, described: Any) -> Grafted:
-    of = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    by_layer = [[weight for weight in layer.parameters() if weight.requires_grad] for layer in anatomy.layers]
+def _grafted(base: Base, settings: Any) -> Grafted:
+    of = {id(parameter): name for name, parameter in base.model.named_parameters() if parameter.requires_grad}
+    by_layer = [[weight for weight in layer.parameters() if weight.requires_grad] for layer in base.anatomy.layers]
     names = [_PREFIX + of[id(weight)].replace(f".{_ADAPTER}.", ".") for layer in by_layer for weight in layer]
-    context = pretrained.own_context_tokens(described.get_text_config(decoder=True))
-    return Grafted(model, anatomy, by_layer, names, settings, device, context)
+    return Grafted(base.model, base.anatomy, by_layer, names, settings, base.device, base.context_tokens)
 
 
 def _targets(spec: TuneSpec, model: nn.Module, anatomy: Anatomy) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from headway.core.actions import Action, Wake
 from headway.core.drivers import serve
@@ -17,6 +18,7 @@ from headway.core.events import Arrived, Event, Failed, Finished, Progressed
 from headway.core.nouns import Id, Seconds
 from headway.core.policy import Policy
 from headway.engines.tuning.descent import Descent
+from headway.engines.tuning.head import Tally
 from headway.engines.tuning.lorafusion_packing import Data, Order, pack_row
 from headway.engines.tuning.lorafusion_sharing import SharedModel
 from headway.engines.tuning.schedule import learning_rate
@@ -49,6 +51,8 @@ class LiveJob:
         Which of them make up which global batch.
     descending : Descending
         How its weights are updated.
+    descent : Descent or None
+        What updates them; made by the engine by default.
     losses : list of float
         Of each step so far: mean over the trained tokens of its global batch, in nats.
     why : str
@@ -59,6 +63,7 @@ class LiveJob:
     data: Data
     order: Order
     descending: Descending = field(default_factory=Descending)
+    descent: Descent | None = None
     losses: list[float] = field(default_factory=list)
     why: str = ""
 
@@ -71,8 +76,8 @@ class LiveJob:
         return sum(int(self.data[one][1].sum()) for one in self.order.batches[batch])
 
 
-OnStep = Callable[[LiveJob, float], None]
-"""Told of a job that has made a step, and its learning rate."""
+OnStep = Callable[[LiveJob, Tally, float], None]
+"""Told of a job that has made a step: sums over its global batch, and the learning rate."""
 
 
 class Together:
@@ -120,13 +125,8 @@ class Together:
         self._on_step, self._stopped = on_step, stopped
         self._data: Mapping[Id, Data] = {job.id: job.data for job in jobs}
         self._orders = {job.id: job.order for job in jobs}
-        self._descents = {
-            job.id: Descent(
-                list(model.weights[job.id].values()), job.descending.weight_decay, job.descending.max_grad_norm
-            )
-            for job in jobs
-        }
-        self._sums = dict.fromkeys(self._jobs, 0.0)
+        self._descents = {job.id: job.descent or _descent_of(job, model) for job in jobs}
+        self._tallies = {job.id: Tally() for job in jobs}
         self._entered: Mix | None = None
 
     async def events(self) -> AsyncIterator[Event]:
@@ -181,27 +181,40 @@ class Together:
         if not mix.parts:
             return
         packed = pack_row(mix, self._data, self._orders, self.view.tile_tokens, self._model.device)
-        losses = self._model.losses(packed)
-        shares = {}
+        losses, right = self._model.losses(packed)
+        shares = []
         for part in mix.parts:
             at = packed.shares[part.job].labels
-            shares[part.job] = losses[at.start : at.stop].sum() / self._jobs[part.job].num_trained(part.batch)
-        torch.autograd.backward(list(shares.values()))
-        for job, share in shares.items():
-            self._sums[job] += float(share.detach())
+            loss = losses[at.start : at.stop].sum()
+            shares.append(loss / self._jobs[part.job].num_trained(part.batch))
+            self._tallies[part.job].add(tallied(loss, right[at.start : at.stop]))
+        torch.autograd.backward(shares)
         self.num_tokens += mix.tokens
         self.num_mixes += 1
 
     def _step(self, job: LiveJob, step: int) -> None:
-        loss, self._sums[job.id] = self._sums[job.id], 0.0
+        tally, self._tallies[job.id] = self._tallies[job.id], Tally()
+        loss = tally.loss / tally.num_tokens
         if not math.isfinite(loss):
             raise TuneError(f"tune: the loss must be a number, got {loss}. Try a smaller learning_rate.")
-        how, num_steps = job.descending, len(job.order.batches)
-        rate = learning_rate(how.learning_rate, how.schedule, how.warmup_frac, step, num_steps)
+        how, first = job.descending, job.order.first
+        num_steps = first + len(job.order.batches)
+        rate = learning_rate(how.learning_rate, how.schedule, how.warmup_frac, first + step, num_steps)
         self._descents[job.id].step(rate)
         job.losses.append(loss)
         if self._on_step is not None:
-            self._on_step(job, rate)
+            self._on_step(job, tally, rate)
+
+
+def _descent_of(job: LiveJob, model: SharedModel) -> Descent:
+    return Descent(list(model.weights[job.id].values()), job.descending.weight_decay, job.descending.max_grad_norm)
+
+
+def tallied(loss: Tensor, right: Tensor) -> Tally:
+    """Make sums over trained tokens of a sum of losses, and of what was guessed, bool `[labels]`."""
+    tally = Tally()
+    tally.loss, tally.num_right, tally.num_tokens = float(loss.detach()), int(right.sum()), len(right)
+    return tally
 
 
 def train_together(engine: Together, policy: Policy[PipelineView]) -> Seconds:

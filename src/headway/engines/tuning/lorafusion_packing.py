@@ -83,10 +83,21 @@ class Packed:
 
 @dataclass(frozen=True)
 class Order:
-    """Which example of a job's data is which of a global batch, and the key of its dice."""
+    """Which example of a job's data is which of a global batch.
+
+    Attributes
+    ----------
+    batches : tuple of tuple of int
+        Numbers of examples, by global batch.
+    seed : int
+        Of the dice of dropout.
+    first : int
+        How many global batches came before these; 0.
+    """
 
     batches: tuple[tuple[int, ...], ...]
     seed: int = 0
+    first: int = 0
 
 
 def pack_row(
@@ -110,7 +121,7 @@ def pack_row(
         order = orders[part.job]
         for number in part.samples:
             example = order.batches[part.batch][number]
-            row.add(*data[part.job][example], (order.seed, part.batch, example))
+            row.add(*data[part.job][example], (order.seed, order.first + part.batch, example))
         row.close(part.job)
     return row.packed(device)
 

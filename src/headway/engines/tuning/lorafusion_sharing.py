@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +34,11 @@ class SharedModel:
     seeds : mapping of str to int
         Of the first weights of each adapter, by job.
 
+    Attributes
+    ----------
+    weights : dict of str to dict of str to nn.Parameter
+        Of each adapter, by job, and by the names that they have in the files of `peft`.
+
     Raises
     ------
     ConfigError
@@ -48,24 +52,31 @@ class SharedModel:
             if "." in job:
                 raise ConfigError(f"tune: the name of a job must have no dot, got {job!r}. Leave it out.")
         self.model: Any = model.requires_grad_(False)
-        self.settings = dict(settings)
         self._packed: list[Packed] = []
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are what is wanted
             for job, config in settings.items():
                 torch.manual_seed(seeds[job])
                 inject_adapter_in_model(config, self.model, job)
-        self.weights = self._collect()
+        self.weights = self._collect(settings)
         self._replace()
         self._attend()
+        self.train(True)
 
     @property
     def device(self) -> torch.device:
         """Where it is."""
         return self.model.device  # type: ignore[no-any-return]
 
-    def losses(self, packed: Packed) -> Tensor:
-        """Compute the loss of every trained token of a row, in nats, `[labels]`."""
+    def train(self, mode: bool) -> None:
+        """Say whether adapters drop some of their inputs; what the base model would drop itself is kept."""
+        self.model.eval()
+        for module in self.model.modules():
+            if isinstance(module, SharedLinear):
+                module.train(mode)
+
+    def losses(self, packed: Packed) -> tuple[Tensor, Tensor]:
+        """Compute the loss of every trained token of a row, in nats, and whether it was guessed; both `[labels]`."""
         self._packed[:] = [packed]
         self._lengths[:] = packed.sequences
         logits = self.model(
@@ -75,25 +86,16 @@ class SharedModel:
             use_cache=False,
             logits_to_keep=packed.before,
         ).logits[0]
-        return nn.functional.cross_entropy(logits.float(), packed.labels, reduction="none")
+        right = logits.detach().argmax(-1) == packed.labels
+        return nn.functional.cross_entropy(logits.float(), packed.labels, reduction="none"), right
 
-    def copies(self, job: str) -> dict[str, Tensor]:
-        """Return copies of the weights of an adapter, by the names that they have in the files of `peft`."""
-        return {name: weight.detach().to("cpu", copy=True) for name, weight in self.weights[job].items()}
-
-    def write(self, job: str, folder: Path) -> None:
-        """Write an adapter into a folder, as `peft` does."""
-        from safetensors.torch import save_file
-
-        save_file(self.copies(job), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        self.settings[job].save_pretrained(str(folder))
-
-    def _collect(self) -> dict[str, dict[str, nn.Parameter]]:
+    def _collect(self, jobs: Iterable[str]) -> dict[str, dict[str, nn.Parameter]]:
         """Find the weights of each adapter, and let all of them be trained, also those that `peft` put to rest."""
-        found: dict[str, dict[str, nn.Parameter]] = {job: {} for job in self.settings}
+        found: dict[str, dict[str, nn.Parameter]] = {job: {} for job in jobs}
         for name, weight in self.model.named_parameters():
             for job, weights in found.items():
                 if f".{job}." in name:
+                    weight.data = weight.data.float()
                     weights[_PREFIX + name.replace(f".{job}.", ".")] = weight.requires_grad_(True)
         return found
 
@@ -134,22 +136,23 @@ class SharedLinear(nn.Module):
         self._a = {job: one.weight for job, one in layer.lora_A.items()}
         self._b = {job: one.weight for job, one in layer.lora_B.items()}
         self._dropout = {job: float(getattr(one, "p", 0.0)) for job, one in layer.lora_dropout.items()}
-        self._scale = {job: layer.scaling[job] / (1.0 - self._dropout[job]) for job in self._a}
+        self._scale = {job: float(layer.scaling[job]) for job in self._a}
         self._packed = packed
         self._place = place
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute `[1, tokens, in]` to `[1, tokens, out]`."""
+        """Compute `[..., in]` to `[..., out]`, with tokens in the dimensions before."""
         (packed,) = self._packed
         mine = {job: share.at for job, share in packed.shares.items() if job in self._a}
-        runs = [Run(at.start, at.stop, self._scale[job]) for job, at in mine.items()]
+        dropout = self._dropout if self.training else {}
+        runs = [Run(at.start, at.stop, self._scale[job] / (1.0 - dropout.get(job, 0.0))) for job, at in mine.items()]
         y = fused_multi_lora(
-            x[0],
+            x.reshape(-1, x.shape[-1]),
             self._weight,
             self._bias,
             runs,
             [self._a[job] for job in mine],
             [self._b[job] for job in mine],
-            draw_mask(packed, self._dropout, x.shape[-1], self._place),
+            draw_mask(packed, dropout, x.shape[-1], self._place),
         )
-        return y[None]
+        return y.view(*x.shape[:-1], y.shape[-1])

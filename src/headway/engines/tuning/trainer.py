@@ -77,7 +77,7 @@ class Trainer:
             self._grafted = graft(spec)
         self.num_layers = len(self._grafted.by_layer)
         for examples in filter(None, (self._examples, self._valid)):
-            _check_examples(examples, self._grafted)
+            check_examples(examples, self._grafted)
         claim(spec, {"examples": self._examples.digest(), "valid": self._valid.digest() if self._valid else ""})
         model = self._grafted.model
         self._constants = addresses([*model.parameters(), *model.buffers()])
@@ -253,7 +253,8 @@ def _tell(on_news: Callable[[TuneNews], None], all_news: list[TuneNews]) -> None
         on_news(news)
 
 
-def _check_examples(examples: Examples, grafted: Grafted) -> None:
+def check_examples(examples: Examples, grafted: Grafted) -> None:
+    """Raise `ConfigError` unless a model can take examples: those too long, or of another tokenizer's tokens."""
     longest, context = int(examples.lengths.max()), grafted.context_tokens
     if context and longest > context:
         raise ConfigError(f"tune: examples must fit the model's context of {context} tokens, got one of {longest}.")
