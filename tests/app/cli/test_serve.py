@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headway.app import server
+from headway.app.cli.greeting import Greeting
 from headway.app.cli.root import app
 from headway.app.cli.settings import config_of, given_settings
 from headway.app.server import ServerConfig
@@ -17,6 +18,7 @@ from headway.app.vllm import launch
 from headway.app.vllm.command import command
 from headway.app.vllm.facts import VllmFacts
 from headway.app.vllm.launch import Launched
+from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import Ready
 
 READY = Ready(
@@ -31,8 +33,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfig]:
     """Stand in for the server: notes what it was told, says that it is ready, and ends with status 3."""
     configs: list[ServerConfig] = []
 
-    def run(config: ServerConfig, on_loading: Callable[[str], None], on_ready: Callable[[Ready, str], None]) -> int:
+    def run(
+        config: ServerConfig,
+        on_loading: Callable[[str], None],
+        on_ready: Callable[[Ready, str], None],
+        extend: Callable[[Any], Any] | None,
+    ) -> int:
         configs.append(config)
+        assert (extend is not None) is config.tuning
         on_loading("reading weights")
         on_ready(READY, "http://127.0.0.1:1234")
         return 3
@@ -48,9 +56,10 @@ def test_every_flag_reaches_the_configuration(told: list[ServerConfig]) -> None:
         "--block-size": "32", "--max-seqs": "7", "--seed": "5", "--trace": "t.bin", "--host": "0.0.0.0", "--port": "0",
         "--api-key": "k", "--access-log": "log", "--max-queue": "9", "--max-body": "1MiB", "--max-prompt-tokens": "11",
         "--max-choices": "2", "--request-timeout": "2min", "--drain-timeout": "1.5", "--default-slo-class": "batch",
+        "--tuning-api-key": "t", "--state-dir": "s", "--max-file-bytes": "2MiB",
     }  # fmt: skip
     words = [word for pair in flags.items() for word in pair]
-    off = ["--no-native", "--no-prefix-caching", "--no-metric-aliases"]
+    off = ["--no-native", "--no-prefix-caching", "--no-metric-aliases", "--no-tuning"]
     done = CliRunner().invoke(app, ["serve", "some/model", *words, *off])
     assert done.exit_code == 3, done.output
     (config,) = told
@@ -64,6 +73,8 @@ def test_every_flag_reaches_the_configuration(told: list[ServerConfig]) -> None:
     assert (config.max_queue, config.max_body_bytes, config.max_prompt_tokens, config.max_choices) == (9, 2**20, 11, 2)
     assert (config.request_timeout_s, config.drain_timeout_s) == (120.0, 1.5)
     assert (config.default_slo_class, config.metric_aliases) == ("batch", False)
+    assert (config.tuning, config.tuning_api_keys) == (False, ("t",))
+    assert (config.state_dir, config.max_file_bytes) == ("s", 2 << 20)
 
 
 def test_the_greeting_says_what_is_served_and_how_to_try_it(told: list[ServerConfig]) -> None:
@@ -80,6 +91,21 @@ def test_programs_get_the_greeting_as_json(told: list[ServerConfig]) -> None:
     done = CliRunner().invoke(app, ["serve", "--json"])
     facts = json.loads(done.stdout)
     assert (facts["url"], facts["model"], facts["engine_pid"]) == ("http://127.0.0.1:1234", "headway-mini", 42)
+    assert facts["tuning"] == "off"
+
+
+def test_the_greeting_says_where_models_are_tuned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headway.app.server.service import Service
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    greeting = Greeting(json=False)
+    extension = greeting.extend(Service(ServerConfig(engine=EngineConfig(model="x"), access_log="")))
+    greeting.ready(READY, "http://127.0.0.1:1234")
+    extension.release()
+    told = "".join(capsys.readouterr().out.split())
+    assert f"tuning/v1/fine_tuning/jobs,filesandjobsin{tmp_path}/headway" in told
 
 
 def test_vllm_is_launched_with_what_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class FakeEngine:
             return 1
         self.wire.send(self._facts())
         while not (self.draining and not self.lives):
-            messages = self.wire.ready() if self.lives else await self.wire.receive()
+            messages = self.wire.ready() if self.busy else await self.wire.receive()
             if self.wire.closed:
                 return 0
             for message in messages:
@@ -105,6 +105,11 @@ class FakeEngine:
             await self._step()
         await self.wire.flush()
         return 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to do without being told anything."""
+        return bool(self.lives)
 
     def _facts(self) -> Ready:
         config = self.config

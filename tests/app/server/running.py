@@ -14,7 +14,9 @@ import msgspec
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from headway.app.server.config import ServerConfig
+from headway.app.server.extension import Extension
 from headway.app.server.lifecycle import Lifecycle
+from headway.app.server.service import Service
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import Ready
 
@@ -52,9 +54,15 @@ def make_tokenizer(folder: Path, template: str = TEMPLATE) -> Path:
 class Running:
     """A server that runs beside the test."""
 
-    def __init__(self, config: ServerConfig, command: Sequence[str] = FAKE_ENGINE) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        command: Sequence[str] = FAKE_ENGINE,
+        extend: Callable[[Service], Extension] | None = None,
+    ) -> None:
         self.config = config
         self.command = command
+        self.extend = extend
         self.loading: list[str] = []
         self.life: Lifecycle
         self.failure: BaseException | None = None
@@ -99,7 +107,11 @@ class Running:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.life = Lifecycle(
-            self.config, on_loading=self.loading.append, on_ready=self._note_ready, command=self.command
+            self.config,
+            on_loading=self.loading.append,
+            on_ready=self._note_ready,
+            command=self.command,
+            extend=self.extend,
         )
         self._loop.call_soon(self._listening.set)
         await self.life.run()
@@ -112,12 +124,16 @@ class Running:
 
 @contextmanager
 def running(
-    model: Path, manners: dict[str, Any] | None = None, engine: dict[str, Any] | None = None, **options: Any
+    model: Path,
+    manners: dict[str, Any] | None = None,
+    engine: dict[str, Any] | None = None,
+    extend: Callable[[Service], Extension] | None = None,
+    **options: Any,
 ) -> Iterator[Running]:
     """Run a server for the length of a `with` block."""
     engine_config = EngineConfig(model=str(model), name="parrot", policy_params=manners or {}, **(engine or {}))
     options.setdefault("access_log", "")
-    server = Running(ServerConfig(engine=engine_config, port=0, **options))
+    server = Running(ServerConfig(engine=engine_config, port=0, **options), extend=extend)
     try:
         yield server.start()
     finally:

@@ -19,7 +19,9 @@ OURS = {
     "headway_slo_missed{slo,metric} counter", "headway_preempted{how} counter", "headway_actions_refused counter",
     "headway_decide_seconds{policy,stat} gauge", "headway_steps counter", "headway_step_seconds gauge",
     "headway_live gauge", "headway_ready gauge", "headway_engine_restarts counter",
-    "headway_http_requests{route,status} counter",
+    "headway_http_requests{route,status} counter", "headway_tuning_jobs{status} gauge", "headway_tuning_tokens counter",
+    "headway_tuning_loss gauge", "headway_tuning_tokens_per_second gauge", "headway_tuning_seconds counter",
+    "headway_tuning_lent_blocks gauge",
 }  # fmt: skip
 ALIASES = {
     "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:prefix_cache_queries",

@@ -60,7 +60,9 @@ def test_records_come_back_as_they_went_in(store: Store) -> None:
     store.now(lambda books: books.files.add(a_file(1)))
     assert store.now(lambda books: books.jobs.get("ftjob-1", "me")) == job
     assert store.now(lambda books: books.files.get("file-1")) == a_file(1)
-    model = ModelRecord(name="ft:m:1", owner="me", job=job.id, base="m", adapter="a", folder="f", created_at=1)
+    model = ModelRecord(
+        name="ft:m:1", owner="me", job=job.id, base="m", fits="x", adapter="a", folder="f", created_at=1
+    )
     store.now(lambda books: books.models.add(model))
     assert store.now(lambda books: books.models.every()) == [model]
     store.now(lambda books: books.models.drop("ft:m:1"))

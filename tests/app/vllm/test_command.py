@@ -143,7 +143,7 @@ def test_what_we_go_by_is_ours_to_set(flag: str) -> None:
 def test_what_means_nothing_to_vllm_is_refused(name: str) -> None:
     values: dict[str, Any] = {
         "device": "cpu", "quantize": "int8", "native": False, "access_log": "log", "metric_aliases": True,
-        "request_timeout": "1min",
+        "request_timeout": "1min", "tuning": True, "tuning_api_keys": ["k"], "state_dir": "x", "max_file_bytes": 9999,
     }  # fmt: skip
     with pytest.raises(ConfigError, match=f"serve: {name} means nothing to vLLM: .*Leave it out") as caught:
         made({name: values.get(name, 9)})

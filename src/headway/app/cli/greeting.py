@@ -10,6 +10,8 @@ import msgspec
 from headway.app.cli.output import err, out, print_json
 
 if TYPE_CHECKING:
+    from headway.app.server.extension import Extension
+    from headway.app.server.service import Service
     from headway.app.vllm.launch import Launched
     from headway.engines.llm.messages import Ready
 
@@ -25,6 +27,15 @@ class Greeting:
 
     def __init__(self, json: bool) -> None:
         self._json = json
+        self._tuning = "off"
+
+    def extend(self, service: Service) -> Extension:
+        """Make fine-tuning a part of the server, and remember what is to be told of it."""
+        from headway.app.tuning.extension import extend
+
+        made = extend(service)
+        self._tuning = made.in_words
+        return made
 
     def loading(self, what: str) -> None:
         """Tell how it goes."""
@@ -35,7 +46,7 @@ class Greeting:
         if self._json:
             facts = msgspec.to_builtins(ready)
             facts = {key: value for key, value in facts.items() if key not in ("type", "pid")}
-            print_json({"url": url, **facts, "engine_pid": ready.pid})
+            print_json({"url": url, **facts, "engine_pid": ready.pid, "tuning": self._tuning})
             return
         lines = {
             "model": f"{ready.model} ({ready.dtype}, {ready.device}, context {ready.context_tokens} tokens)",
@@ -45,6 +56,7 @@ class Greeting:
         }
         if ready.adapters:
             lines["adapters"] = ", ".join(ready.adapters)
+        lines["tuning"] = self._tuning
         _show(url, ready.model, lines)
 
     def vllm_ready(self, launched: Launched) -> None:

@@ -16,6 +16,7 @@ _model = partial(typer.Option, rich_help_panel="Model")
 _policy = partial(typer.Option, rich_help_panel="Policy and memory")
 _access = partial(typer.Option, rich_help_panel="Access")
 _limit = partial(typer.Option, rich_help_panel="Limits")
+_tuning = partial(typer.Option, rich_help_panel="Fine-tuning")
 
 
 FURTHER = "headway.further"
@@ -71,7 +72,13 @@ def serve(
         list[str] | None,
         _access(help="A key that requests must bring; may be repeated. HEADWAY_API_KEY adds more."),
     ] = None,
-    api_key_file: Annotated[str | None, _access(help="A file of keys, one per line.")] = None,
+    tuning_api_key: Annotated[
+        list[str] | None,
+        _access(help="A key that may fine-tune besides; may be repeated. HEADWAY_TUNING_API_KEY adds more."),
+    ] = None,
+    api_key_file: Annotated[
+        str | None, _access(help="A file of keys, one per line, with `tuning` after those that may fine-tune.")
+    ] = None,
     access_log: Annotated[str | None, _access(help="A file for one line per request; - for standard error.")] = None,
     metric_aliases: Annotated[
         bool | None,
@@ -84,6 +91,13 @@ def serve(
     request_timeout: Annotated[str | None, _limit(help="Give a request up after this time, such as 10min.")] = None,
     drain_timeout: Annotated[str | None, _limit(help="How long requests may go on after Ctrl-C, such as 30s.")] = None,
     default_slo_class: Annotated[str | None, _limit(help="The SLO class of requests that name none.")] = None,
+    tuning: Annotated[
+        bool | None, _tuning("--tuning/--no-tuning", help="Files and fine-tuning jobs; on unless told otherwise.")
+    ] = None,
+    state_dir: Annotated[
+        str | None, _tuning(help="Where files, jobs and tuned models are kept; ~/.local/state/headway if left out.")
+    ] = None,
+    max_file_bytes: Annotated[str | None, _tuning(help="Longest uploaded file, such as 512MiB.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of the same settings; flags win.")] = None,
     json: Json = False,
 ) -> None:
@@ -105,7 +119,8 @@ def serve(
         )
     _refuse_further(ctx.meta[FURTHER])
     err().print(f"Loading {resolved.engine.name or resolved.engine.model} ...")
-    raise typer.Exit(run(resolved, on_loading=greeting.loading, on_ready=greeting.ready))
+    extend = greeting.extend if resolved.tuning else None
+    raise typer.Exit(run(resolved, on_loading=greeting.loading, on_ready=greeting.ready, extend=extend))
 
 
 def _refuse_further(further: list[str]) -> None:
@@ -130,6 +145,8 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
         given["adapters"] = dict(_adapter(pair) for pair in given.pop("adapter"))
     if "api_key" in given:
         given["api_keys"] = given.pop("api_key")
+    if "tuning_api_key" in given:
+        given["tuning_api_keys"] = given.pop("tuning_api_key")
     return given
 
 

@@ -34,7 +34,8 @@ ENGINE = {
 """Settings of the engine, and the fields they fill."""
 
 SERVER = {
-    "host": "host", "port": "port", "api_keys": "api_keys", "api_key_file": "api_key_file",
+    "host": "host", "port": "port", "api_keys": "api_keys", "tuning_api_keys": "tuning_api_keys",
+    "api_key_file": "api_key_file", "tuning": "tuning", "state_dir": "state_dir", "max_file_bytes": "max_file_bytes",
     "max_body": "max_body_bytes",
     "max_prompt_tokens": "max_prompt_tokens", "max_choices": "max_choices", "max_queue": "max_queue",
     "request_timeout": "request_timeout_s", "drain_timeout": "drain_timeout_s",
@@ -48,7 +49,9 @@ ENGINES = ("headway", "vllm")
 VLLM_POLICY = Settings().policy
 """The policy inside vLLM that nobody names, for whoever goes there wants promises kept."""
 
-NUMBERS = {"kv_memory", "context", "max_body", "max_prompt_tokens", "request_timeout", "drain_timeout"}
+NUMBERS = {
+    "kv_memory", "context", "max_body", "max_file_bytes", "max_prompt_tokens", "request_timeout", "drain_timeout",
+}  # fmt: skip
 """Settings that people write with units."""
 
 
@@ -99,9 +102,9 @@ def config_of(settings: Mapping[str, Any]) -> ServerConfig:
         When one is of the wrong type, out of range, or does not go with another.
     """
     if settings.get("engine") == "vllm":
-        settings = {"policy": VLLM_POLICY, **settings}
+        settings = {"policy": VLLM_POLICY, "tuning": False, **settings}
     engine = decode(EngineConfig, _model({ENGINE[k]: v for k, v in settings.items() if k in ENGINE}), where="config")
-    server = {SERVER[key]: value for key, value in settings.items() if key in SERVER}
+    server = {"tuning": True} | {SERVER[key]: value for key, value in settings.items() if key in SERVER}
     catalogue.build(engine.policy, engine.policy_params)  # a wrong parameter is better told now than by the engine
     return decode(ServerConfig, {"engine": engine, **server}, where="config")
 
@@ -121,6 +124,7 @@ def as_settings(config: ServerConfig, given: Mapping[str, Any] = MappingProxyTyp
     found = {"engine": given.get("engine", ENGINES[0])} | {name: server[field] for name, field in SERVER.items()}
     found |= {name: engine[field] for name, field in ENGINE.items()}
     found["api_keys"] = ["(hidden)"] * len(config.api_keys)
+    found["tuning_api_keys"] = ["(hidden)"] * len(config.tuning_api_keys)
     if found["engine"] == "vllm":
         found = {
             name: value for name, value in found.items() if name in given or name not in {*MEANINGLESS, *LEFT_TO_VLLM}

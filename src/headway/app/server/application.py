@@ -19,12 +19,14 @@ from headway.app.server.routes import Routes
 from headway.app.server.service import Service
 
 REFUSALS = frozenset({413, 429, 503})
+MID_BODY = frozenset({413, 507})
+"""Found out while the client is still sending."""
 
 
 def make_app(service: Service) -> Starlette:
     """Build the application of a service."""
     app = Starlette(
-        routes=Routes(service).table(),
+        routes=[*service.extra_routes, *Routes(service).table()],
         middleware=[Middleware(FrontDoor, service=service)],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, ClientDisconnect: _gone},
     )
@@ -69,6 +71,6 @@ def _answer(request: Request, error: ApiError) -> Response:
     if error.status in REFUSALS and request.url.path not in OPEN_PATHS:
         service: Service = request.app.state.service
         service.metrics.count("headway_refused", (error.body.code or str(error.status),))
-    if error.status == 413:
+    if error.status in MID_BODY:
         return LingeringResponse(error.encoded, error.status, error.headers, "application/json")
     return error.response()

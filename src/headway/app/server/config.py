@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,12 @@ from headway.policies.serving.promises import SLO_CLASSES, check_default, check_
 
 KEY_VARIABLE = "HEADWAY_API_KEY"
 """Environment variable with further API keys, separated by commas."""
+
+TUNING_KEY_VARIABLE = "HEADWAY_TUNING_API_KEY"
+"""Environment variable with further API keys that may fine-tune, separated by commas."""
+
+TUNING_WORD = "tuning"
+"""What follows a key in a key file, after a space, if it may fine-tune."""
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
@@ -32,8 +38,12 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     api_keys : tuple of str
         Keys of which every request must bring one, except to ``/health``, ``/ready`` and ``/metrics``; with none
         anybody may ask.
+    tuning_api_keys : tuple of str
+        Keys that open all that the others do, and fine-tuning besides. Where there are keys of either kind, only these
+        may upload files and make jobs.
     api_key_file : str
-        A file with further keys, one per line; empty for none. The variable `HEADWAY_API_KEY` may hold more.
+        A file with further keys, one per line, with the word ``tuning`` after those that may fine-tune; empty for none.
+        The variables `HEADWAY_API_KEY` and `HEADWAY_TUNING_API_KEY` may hold more.
     max_body_bytes : int
         Longest request body in bytes, >= 1024; 8 MiB by default.
     max_prompt_tokens : int
@@ -52,12 +62,20 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
         Where one line of JSON per request goes: ``"-"`` for standard error, a file, or empty for nowhere.
     metric_aliases : bool
         Whether ``/metrics`` also speaks vLLM's names.
+    tuning : bool
+        Whether models can be fine-tuned.
+    state_dir : str
+        Where uploaded files, jobs and tuned models are kept; empty for ``$XDG_STATE_HOME/headway`` or
+        ``~/.local/state/headway``. One server at a time can use a folder.
+    max_file_bytes : int
+        Longest uploaded file in bytes, >= 1024; 512 MiB by default.
     """
 
     engine: EngineConfig
     host: str = "127.0.0.1"
     port: int = 8000
     api_keys: tuple[str, ...] = ()
+    tuning_api_keys: tuple[str, ...] = ()
     api_key_file: str = ""
     max_body_bytes: int = 8 << 20
     max_prompt_tokens: int = 0
@@ -68,10 +86,14 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     default_slo_class: str = "default"
     access_log: str = "-"
     metric_aliases: bool = True
+    tuning: bool = False
+    state_dir: str = ""
+    max_file_bytes: int = 512 << 20
 
     def __post_init__(self) -> None:
         _between("port", self.port, 0, 65535, 8000)
         _between("max_body_bytes", self.max_body_bytes, 1024, 1 << 40, 8 << 20)
+        _between("max_file_bytes", self.max_file_bytes, 1024, 1 << 40, 512 << 20)
         _between("max_prompt_tokens", self.max_prompt_tokens, 0, 1 << 40, 0)
         _between("max_choices", self.max_choices, 1, 1 << 20, 16)
         _between("max_queue", self.max_queue, 1, 1 << 20, 256)
@@ -93,28 +115,56 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
 
 def keys_of(config: ServerConfig, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Collect the API keys from the configuration, its key file and the environment.
+    """Collect the API keys from the configuration, its key file and the environment, whatever they open.
 
     Raises
     ------
     ConfigError
-        When the key file cannot be read or holds no key.
+        When the key file cannot be read, holds no key, or a line that is none.
     """
-    keys = list(config.api_keys) + environment.get(KEY_VARIABLE, "").split(",")
-    if config.api_key_file:
-        keys += _keys_in(Path(config.api_key_file))
+    keys = [*config.api_keys, *environment.get(KEY_VARIABLE, "").split(",")]
+    keys += [key for key, _ in _keys_in(config.api_key_file)]
+    return _once([*keys, *tuning_keys_of(config, environment)])
+
+
+def tuning_keys_of(config: ServerConfig, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Collect those API keys that may fine-tune.
+
+    Raises
+    ------
+    ConfigError
+        As for `keys_of`.
+    """
+    keys = [*config.tuning_api_keys, *environment.get(TUNING_KEY_VARIABLE, "").split(",")]
+    return _once([*keys, *(key for key, tunes in _keys_in(config.api_key_file) if tunes)])
+
+
+def _once(keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key.strip() for key in keys if key.strip()))
 
 
-def _keys_in(path: Path) -> list[str]:
+def _keys_in(file: str) -> list[tuple[str, bool]]:
+    """The keys in a file, each with whether it may fine-tune."""
+    if not file:
+        return []
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in Path(file).read_text().splitlines()]
     except OSError as error:
-        raise ConfigError(f"server: api_key_file must be readable, got {path} ({error.strerror}).") from error
-    keys = [line for line in lines if line and not line.startswith("#")]
+        raise ConfigError(f"server: api_key_file must be readable, got {file} ({error.strerror}).") from error
+    keys = [_key_in(line, file) for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise ConfigError(f"server: api_key_file must hold a key per line, got none in {path}.")
+        raise ConfigError(f"server: api_key_file must hold a key per line, got none in {file}.")
     return keys
+
+
+def _key_in(line: str, file: str) -> tuple[str, bool]:
+    key, *rights = line.split()
+    if rights not in ([], [TUNING_WORD]):
+        raise ConfigError(
+            f"server: after a key in api_key_file nothing may follow but the word {TUNING_WORD}, "
+            f"got {' '.join(rights)!r} in {file}."
+        )
+    return key, bool(rights)
 
 
 def _between(what: str, value: float, low: float, high: float, good: float) -> None:

@@ -97,6 +97,26 @@ def bad_key() -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
+def forbidden(message: str, code: str = "insufficient_permissions") -> ApiError:
+    """The key is good, and not for this: 403."""
+    return ApiError(403, message, code=code)
+
+
+def missing(message: str, param: str | None = None) -> ApiError:
+    """There is no such thing, or not for this key: 404."""
+    return ApiError(404, message, param=param, code="not_found")
+
+
+def taken(message: str, param: str | None = None) -> ApiError:
+    """It is there already: 409."""
+    return ApiError(409, message, param=param, code="already_exists")
+
+
+def no_room(message: str) -> ApiError:
+    """There is no room on the disk: 507."""
+    return ApiError(507, message, kind="server_error", code="disk_full")
+
+
 def too_busy(retry_after_s: int) -> ApiError:
     """As much waits and runs as is allowed: 429."""
     message = f"The server is at its limit of waiting and running requests. Try again in {retry_after_s} s."

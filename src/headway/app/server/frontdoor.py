@@ -9,6 +9,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from headway.app.server.auth import Caller
 from headway.app.server.errors import bad_key, internal
 from headway.app.server.record import UNANSWERED, Record, now_s
 from headway.app.server.service import Service
@@ -19,7 +20,22 @@ log = logging.getLogger(__name__)
 OPEN_PATHS = frozenset({"/health", "/ready", "/metrics"})
 """Served without a key: probes and scrapers have none."""
 
-ROUTES = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize"}) | OPEN_PATHS
+ROUTES = OPEN_PATHS | {
+    "/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize", "/v1/files",
+    "/v1/fine_tuning/jobs",
+}  # fmt: skip
+
+NAMED = (
+    (re.compile(r"/v1/models/.+"), "/v1/models/{name}"),
+    (re.compile(r"/v1/files/[^/]+"), "/v1/files/{id}"),
+    (re.compile(r"/v1/files/[^/]+/content"), "/v1/files/{id}/content"),
+    (re.compile(r"/v1/fine_tuning/jobs/[^/]+"), "/v1/fine_tuning/jobs/{id}"),
+    *(
+        (re.compile(f"/v1/fine_tuning/jobs/[^/]+/{word}"), f"/v1/fine_tuning/jobs/{{id}}/{word}")
+        for word in ("cancel", "pause", "resume", "events", "checkpoints")
+    ),
+)
+"""Routes of paths with a name in them."""
 
 _GOOD_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 
@@ -70,7 +86,9 @@ class FrontDoor:
             await internal().response()(scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
-        if scope["path"] in OPEN_PATHS or self._service.keys.opens(headers.get(b"authorization", b"")):
+        caller = self._service.keys.caller(headers.get(b"authorization", b""))
+        if scope["path"] in OPEN_PATHS or caller is not None:
+            scope["headway.caller"] = caller
             await self._app(scope, receive, send)
             return
         error = bad_key()
@@ -82,6 +100,12 @@ def record_of(scope: Scope) -> Record:
     """The access-log line in the making."""
     record: Record = scope["headway.record"]
     return record
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who asks; not for `OPEN_PATHS`."""
+    caller: Caller = scope["headway.caller"]
+    return caller
 
 
 def arrival_of(scope: Scope) -> float:
@@ -117,4 +141,4 @@ def _label(path: str) -> str:
     """The route of a path, from a small set: strangers choose paths, and every label costs memory."""
     if path in ROUTES:
         return path
-    return "/v1/models/{name}" if path.startswith("/v1/models/") else "other"
+    return next((label for pattern, label in NAMED if pattern.fullmatch(path)), "other")

@@ -10,12 +10,14 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
 from headway.app.server.application import make_app
 from headway.app.server.config import ServerConfig
 from headway.app.server.errors import unavailable
+from headway.app.server.extension import Extension
 from headway.app.server.listening import listening, url_of
 from headway.app.server.service import Service
 from headway.app.server.spans import export_if_asked
@@ -51,6 +53,8 @@ class Lifecycle:
         As for `headway.app.server.run`.
     command : sequence of str
         How the engine process is started.
+    extend : callable or None
+        Makes what takes part in the server's life beside it.
 
     Attributes
     ----------
@@ -67,11 +71,13 @@ class Lifecycle:
         on_loading: Callable[[str], None] | None = None,
         on_ready: Callable[[Ready, str], None] | None = None,
         command: Sequence[str] = COMMAND,
+        extend: Callable[[Service], Extension] | None = None,
     ) -> None:
         self.config = config
         self.service = Service(config, on_loading=on_loading, command=command)
         self.url = ""
         self._on_ready = on_ready
+        self._extend = extend
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -95,6 +101,8 @@ class Lifecycle:
         """
         with listening(self.config.host, self.config.port) as listener:
             self.url = url_of(self.config.host, listener.getsockname()[1])
+            if self._extend is not None:
+                self.service.extension = self._extend(self.service)
             server = HttpServer(_http_config(make_app(self.service)))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             try:
@@ -106,6 +114,8 @@ class Lifecycle:
                 server.should_exit = True
                 await serving
                 self.service.log.close()
+                if self.service.extension is not None:
+                    self.service.extension.release()
 
     async def _load(self) -> bool:
         """Load engine and tokenizer side by side; says whether that was done before somebody asked for the end."""
@@ -122,14 +132,19 @@ class Lifecycle:
             loading.cancel()
             stop.cancel()
         self.service.open(loaded)
+        if self.service.extension is not None:
+            await self.service.extension.open()
         if self._on_ready is not None:
-            self._on_ready(ready, self.url)
+            shown = self.service.offers.shown(ready.adapters)
+            self._on_ready(msgspec.structs.replace(ready, adapters=shown), self.url)
         return True
 
     async def _drain(self) -> None:
         """Refuse new requests, let the live ones finish as long as they may, and cut off the rest."""
         service = self.service
         service.gate.draining = True
+        if service.extension is not None:
+            await service.extension.close()
         if service.gate.live:
             log.info("server: waiting for %d outputs to finish", service.gate.live)
         if not await _within(self.config.drain_timeout_s, service.gate.empty()):
@@ -144,12 +159,13 @@ def run_server(
     on_loading: Callable[[str], None] | None = None,
     on_ready: Callable[[Ready, str], None] | None = None,
     command: Sequence[str] = COMMAND,
+    extend: Callable[[Service], Extension] | None = None,
 ) -> int:
     """Serve in this process, with signals: the first asks for an orderly end, the second ends on the spot."""
     export_if_asked()
 
     async def main() -> None:
-        life = Lifecycle(config, on_loading=on_loading, on_ready=on_ready, command=command)
+        life = Lifecycle(config, on_loading=on_loading, on_ready=on_ready, command=command, extend=extend)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, _on_signal, life, number)
         await life.run()

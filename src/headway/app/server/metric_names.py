@@ -136,6 +136,12 @@ METRICS = (
     Metric(name="headway_live", kind="gauge", text="Outputs the API process waits for."),
     Metric(name="headway_ready", kind="gauge", text="Whether the engine can serve: 1 or 0."),
     Metric(name="headway_engine_restarts", kind="counter", text="How often the engine process was started again."),
+    Metric(name="headway_tuning_jobs", kind="gauge", labels=("status",), text="Fine-tuning jobs, by status."),
+    Metric(name="headway_tuning_tokens", kind="counter", text="Tokens trained, each step counted once."),
+    Metric(name="headway_tuning_loss", kind="gauge", text="Training loss of the last step of the job that runs."),
+    Metric(name="headway_tuning_tokens_per_second", kind="gauge", text="Tokens trained per second, lately."),
+    Metric(name="headway_tuning_seconds", kind="counter", text="Time that the units of fine-tuning have taken."),
+    Metric(name="headway_tuning_lent_blocks", kind="gauge", text="KV blocks lent to fine-tuning."),
     Metric(
         name="headway_http_requests", kind="counter", labels=("route", "status"),
         text="HTTP requests answered, by route and status.",

@@ -71,6 +71,8 @@ class Metrics(Collector):
         self.put("headway_step_seconds", gauges.step_s)
         self.put("headway_preempted", gauges.num_preempted, ("requeue",))
         self.put("headway_actions_refused", gauges.num_refused)
+        self.put("headway_tuning_seconds", gauges.tune_s)
+        self.put("headway_tuning_lent_blocks", gauges.tune_blocks)
         for stat, value in gauges.decide_s.items():
             self.put("headway_decide_seconds", value, (self.policy, stat))
         for row in gauges.slos:

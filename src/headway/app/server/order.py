@@ -11,6 +11,7 @@ from msgspec import Struct
 from headway.app.server.body import ChatBody, CompletionBody
 from headway.app.server.config import ServerConfig
 from headway.app.server.errors import unavailable, unknown_model
+from headway.app.server.offered import Offers
 from headway.app.server.promises import Promise, Promises
 from headway.app.server.prompts import Prompt, chat_prompt, check_length, completion_prompts, num_prompts_in
 from headway.app.server.sampling import num_choices_of, refuse_bad_mix, sampling_of, stops_of
@@ -88,6 +89,8 @@ class OrderDesk:
         Returns the engine's facts, or None while it cannot serve.
     why_not : callable
         Returns why it cannot.
+    offers : Offers or None
+        Models that come and go while the server runs.
     """
 
     def __init__(
@@ -96,11 +99,13 @@ class OrderDesk:
         tokenizer: ModelTokenizer,
         ready: Callable[[], Ready | None],
         why_not: Callable[[], str],
+        offers: Offers | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self._config = config
         self._ready = ready
         self._why_not = why_not
+        self._offers = offers or Offers()
         self._promises = Promises(config.slo_classes, config.default_slo_class)
 
     @property
@@ -120,13 +125,15 @@ class OrderDesk:
     @property
     def model_names(self) -> list[str]:
         """The base model's name, then those of the adapters."""
-        return [self.facts.model, *self.facts.adapters]
+        return [self.facts.model, *self._offers.shown(self.facts.adapters)]
 
     def adapter_of(self, model: str | None) -> str:
         """The adapter behind a model name, empty for the base model; 404 when there is no such name."""
         if model is None or model == self.facts.model:
             return ""
-        if model not in self.facts.adapters:
+        if offer := self._offers.find(model):
+            return offer.adapter
+        if model not in self.facts.adapters or self._offers.hides(model):
             raise unknown_model(model)
         return model
 
@@ -150,7 +157,7 @@ class OrderDesk:
         return Order(
             id=prefix + uuid.uuid4().hex,
             created=int(time.time()),
-            model=adapter or facts.model,
+            model=body.model or facts.model,
             adapter=adapter,
             prompts=prompts,
             sampling=[self._sampling(body, prompt, facts) for prompt in prompts],

@@ -129,10 +129,11 @@ class Routes:
     def _card(self, name: str) -> dict[str, Any]:
         facts = self._service.desk.facts
         base = name == facts.model
+        offer = self._service.offers.find(name)
         return {
             "id": name,
             "object": "model",
-            "created": self._created,
+            "created": offer.created if offer else self._created,
             "owned_by": "headway",
             "root": facts.model,
             "parent": None if base else facts.model,

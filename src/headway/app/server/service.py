@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from starlette.routing import Route
+
 from headway import __version__
 from headway.app.server.auth import KeyRing
-from headway.app.server.config import ServerConfig, keys_of
+from headway.app.server.config import ServerConfig, keys_of, tuning_keys_of
 from headway.app.server.errors import unavailable
+from headway.app.server.extension import Extension
 from headway.app.server.limits import Gate
 from headway.app.server.mailbox import Mailbox
 from headway.app.server.metrics import Metrics
+from headway.app.server.offered import Offers
 from headway.app.server.order import OrderDesk
 from headway.app.server.record import AccessLog
 from headway.app.server.tokenizer import ModelTokenizer
@@ -42,16 +46,25 @@ class Service:
         self.config = config
         self.engine = EngineClient(config.full_engine, on_news=self._note, command=command)
         self.gate = Gate(config.max_queue)
-        self.keys = KeyRing(keys_of(config))
+        self.keys = KeyRing(keys_of(config), tuning_keys_of(config))
         self.log = AccessLog(config.access_log)
         self.metrics = Metrics(config.metric_aliases)
         self.mailboxes: set[Mailbox] = set()
+        self.offers = Offers()
+        self.extension: Extension | None = None
         self._desk: OrderDesk | None = None
         self._on_loading = on_loading
 
     def open(self, tokenizer: ModelTokenizer) -> None:
         """Take orders from now on."""
-        self._desk = OrderDesk(self.config, tokenizer, lambda: self.engine.ready, lambda: self.engine.why_not)
+        self._desk = OrderDesk(
+            self.config, tokenizer, lambda: self.engine.ready, lambda: self.engine.why_not, self.offers
+        )
+
+    @property
+    def extra_routes(self) -> Sequence[Route]:
+        """The routes of its extension."""
+        return self.extension.routes() if self.extension is not None else ()
 
     @property
     def why_not(self) -> str:
@@ -92,9 +105,13 @@ class Service:
         self.metrics.put("headway_live", self.gate.live)
         self.metrics.put("headway_ready", float(not self.why_not))
         self.metrics.put("headway_engine_restarts", self.engine.num_restarts)
+        if self.extension is not None:
+            self.extension.measure()
         return self.metrics.render(accept)
 
     def _note(self, news: News) -> None:
+        if self.extension is not None:
+            self.extension.note(news)
         if isinstance(news, Gauges):
             self.metrics.take(news)
         elif isinstance(news, Ready):
@@ -103,5 +120,6 @@ class Service:
             self.metrics.put("headway_running", 0)
             self.metrics.put("headway_waiting", 0)
             self.metrics.put("headway_kv_used_frac", 0)
+            self.metrics.put("headway_tuning_lent_blocks", 0)
         elif isinstance(news, Loading) and self._on_loading is not None:
             self._on_loading(news.what)

@@ -138,12 +138,16 @@ class CheckpointRecord(Struct, frozen=True, kw_only=True):
 
 
 class ModelRecord(Struct, frozen=True, kw_only=True):
-    """A tuned model: its name, its adapter's name at the engine, and where that lies."""
+    """A tuned model: its name, its adapter's name at the engine, where that lies, and what it is an adapter of.
+
+    `base` is the name of that model, and `fits` tells models of unlike shapes apart, whatever they are called.
+    """
 
     name: str
     owner: str
     job: str
     base: str
+    fits: str
     adapter: str
     folder: str
     created_at: int
