@@ -23,6 +23,11 @@ FLAGS = {
         "--api-key --json --max-tokens --message --min-p --model --seed --slo-class --stop --system "
         "--temperature --top-k --top-p --url"
     ),
+    "tune": (
+        "<data> --alpha --base --batch-size --checkpoint-steps --device --dropout --dtype --epochs --json "
+        "--learning-rate --max-grad-norm --microbatch-tokens --name --out --plot --rank --schedule --seed --target "
+        "--valid --warmup --weight-decay"
+    ),
     "run": ("<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"),
     "compare": (
         "<file> --bound --html --json --loads --metrics --plot --policies --ray --ray-address --requests --resume "

@@ -24,6 +24,7 @@ from headway.app.cli import (
     serve,
     show,
     trace,
+    tune,
 )
 from headway.core.errors import HeadwayError
 
@@ -82,6 +83,7 @@ bench_app.command("serve")(bench.serve)
 app.command("serve", cls=serve.Serve, rich_help_panel="Serve")(serve.serve)
 app.command("chat", rich_help_panel="Serve")(chat.chat)
 app.add_typer(bench_app, name="bench", rich_help_panel="Serve")
+app.command("tune", rich_help_panel="Serve")(tune.tune)
 app.command("run", rich_help_panel="Plan")(run.run)
 app.command("compare", rich_help_panel="Plan")(compare.compare)
 app.command("plan", rich_help_panel="Plan")(plan.plan)
