@@ -93,6 +93,12 @@ SHARED = {
     "stage_times",
     "state",
     "survey",
+    "trans_lora_baselines",
+    "trans_lora_board",
+    "trans_lora_draft",
+    "trans_lora_draws",
+    "trans_lora_nouns",
+    "trans_lora_state",
     "ttl",
     "wrap",
 }  # fmt: skip
