@@ -82,7 +82,10 @@ class TransferBoard:
     def apply(self, action: Action) -> str | None:
         """Enter an action; returns why not, having changed nothing, when it cannot be carried out."""
         if isinstance(action, Run):
-            return self._refusal(action) or self._begin(action)
+            why = self._refusal(action)
+            if why is None:
+                self._begin(action)
+            return why
         if isinstance(action, Reject):
             return self._reject(action.id)
         return f"this board does not know {type(action).__name__}"

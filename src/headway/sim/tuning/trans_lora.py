@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 
 import msgspec
@@ -69,7 +69,7 @@ class TransferWorld:
         self.view = TransferBoard(devices, bases)
         self.price = price
         self.finished_s: dict[Id, Seconds] = {}
-        self.spent_s: Counter[str] = Counter()  # by stage, and "load"
+        self.spent_s: defaultdict[str, Seconds] = defaultdict(float)  # by stage, and "load"
         self.num_runs: Counter[str] = Counter()
         self.num_loads = 0
         self._true = {true.transfer.id: true for true in transfers}
