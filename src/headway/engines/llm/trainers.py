@@ -15,8 +15,8 @@ from headway.policies.serving.nouns import TuneJob, TuneUnit
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from headway.engines.tuning.lent import LentMemory  # type: ignore[import-not-found,unused-ignore]
-    from headway.engines.tuning.trainer import Trainer  # type: ignore[import-not-found,unused-ignore]
+    from headway.engines.tuning.lent import LentMemory
+    from headway.engines.tuning.trainer import Trainer
 
 
 class Adopting(Protocol):
@@ -59,8 +59,8 @@ class Trainers:
         """
         import torch
 
-        from headway.engines.tuning.lent import LentMemory  # type: ignore[import-not-found,unused-ignore]
-        from headway.engines.tuning.trainer import Trainer  # type: ignore[import-not-found,unused-ignore]
+        from headway.engines.tuning.lent import LentMemory
+        from headway.engines.tuning.trainer import Trainer
 
         if spec.model != self._model:
             raise ConfigError(f"tune {spec.name}: model must be the one served ({self._model}), got {spec.model}.")
