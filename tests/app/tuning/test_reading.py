@@ -110,6 +110,19 @@ def test_a_process_that_dies_or_is_not_wanted_any_more(tmp_path: Path, model: Pa
     asyncio.run(main())
 
 
+def test_its_end_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(LINE)
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(json.dumps({"training": str(tmp_path / "t")}).encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"{}"
+        assert process.wait(20) == 0
+        assert process.stderr.read() == b""
+
+
 def test_a_look_at_lines_loads_no_model(tmp_path: Path) -> None:
     code = "import sys, headway.app.tuning.reading; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     start_s = time.monotonic()

@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -27,7 +26,7 @@ def main() -> int:
     """Run one errand."""
     os.nice(NICE)
     errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
-    threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
     brought = bring(errand)
     sys.stdout.buffer.write(msgspec.json.encode(brought))
     sys.stdout.buffer.flush()
@@ -89,9 +88,9 @@ def _faulty(param: str, faults: list[str]) -> Trouble:
     return Trouble(f"invalid_{param}", f"The {_named(param)} cannot be trained on: {in_words(faults)}", param)
 
 
-def _end_with(other: BinaryIO) -> None:
+def _end_with(other: int) -> None:
     """End when whoever sent us is gone."""
-    while other.read(1):
+    while os.read(other, 1):  # not through a buffer: a thread that holds its lock would be in the way of our own end
         pass
     os._exit(1)
 
