@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.tuning.serving import GOOD, LINE
+from headway.app.server.lifecycle import _loop_factory
 from headway.app.tuning.child import COMMAND, ChildPreparer
 from headway.app.tuning.errand import Errand, in_words
 from headway.app.tuning.reading import bring
@@ -29,7 +30,8 @@ def preparer(folder: Path, model: Path, context_tokens: int = 100) -> ChildPrepa
 def test_files_become_tokens(model: Path, tmp_path: Path) -> None:
     for name in ("t", "v"):
         (tmp_path / name).write_bytes(GOOD[1])
-    made = asyncio.run(preparer(tmp_path, model).prepare(JOB, tmp_path / "data"))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:  # the loop that a server runs in
+        made = runner.run(preparer(tmp_path, model).prepare(JOB, tmp_path / "data"))
     assert made.trouble is None
     assert (made.counts["examples"], made.counts["validation_examples"]) == (20, 20)
     assert len(Examples(made.tokens)) == len(Examples(made.valid_tokens)) == 20

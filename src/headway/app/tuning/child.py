@@ -75,7 +75,7 @@ class ChildPreparer:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=STDERR,
-            process_group=0,  # a Ctrl-C in the terminal is for the server to act on
+            start_new_session=True,  # a Ctrl-C in the terminal is for the server to act on
             env={**os.environ, **QUIET},
         )
         try:
