@@ -15,6 +15,7 @@ from headway.policies.serving.jobs import JobState
 from headway.policies.serving.nouns import JobArrived, JobFinished, Step, StepDone
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.state import InstanceState
+from headway.policies.tuning.apart import SetsApart, without
 from headway.policies.tuning.lent_memory import LentMemory
 from headway.policies.tuning.share import Share
 
@@ -53,6 +54,7 @@ class Beside:
         self.name = name or type(share).__name__
         self._waits_until_s: Seconds = -1.0
         self._ids: set[Id] = set()
+        self._sets_apart = share if isinstance(share, SetsApart) else None
 
     def reset(self, rng: np.random.Generator) -> None:
         """Reset both, with random streams of their own."""
@@ -74,11 +76,12 @@ class Beside:
 
     def decide(self, event: Event, view: ServingView) -> Iterable[Action]:
         """Let serving decide, then see what is left for fine-tuning."""
+        serving = self._serving_view(view)
         if not view.jobs and not self._concerns_us(event):
-            return self.policy.decide(event, view)
+            return self.policy.decide(event, serving)
         self._note(event, view)
         taken = [s for i in view.instances.values() if (s := self.memory.take_back(i)) is not None]
-        actions = [self._carried(action, view, taken) for action in self.policy.decide(self._told(event), view)]
+        actions = [self._carried(action, view, taken) for action in self.policy.decide(self._told(event), serving)]
         if taken:  # serving looks again, now that it has the memory
             return [*taken, *actions, Wake(view.now_s, TAG)]
         actions += self._placed(view)
@@ -87,6 +90,13 @@ class Beside:
         return actions
 
     # What is told to whom --------------------------------------------------------------------------------------------
+
+    def _serving_view(self, view: ServingView) -> ServingView:
+        """Return what serving sees: everything but what is set apart."""
+        if self._sets_apart is None:
+            return view
+        apart = self._sets_apart.trains_at(view)
+        return without(view, apart) if apart else view
 
     def _concerns_us(self, event: Event) -> bool:
         if isinstance(event, JobArrived | JobFinished):
@@ -121,6 +131,9 @@ class Beside:
     def _placed(self, view: ServingView) -> list[Action]:
         """Place jobs that wait, each where the fewest are."""
         able = [i for i in view.instances.values() if not i.draining and i.num_stages == 1 and i.num_lanes == 1]
+        if self._sets_apart is not None:
+            apart = self._sets_apart.trains_at(view)
+            able = [instance for instance in able if instance.id in apart]
         waiting = [state for state in view.jobs.values() if not state.instance]
         if not able or not waiting or "tune" not in view.can:
             return []

@@ -19,15 +19,20 @@ class LentMemory:
         is kept free, which is what they can grow by in a step.
     high_free_frac : float
         So much must be free after lending, in [0, 1); 0.10. Between both marks nothing changes.
+    gives_back : bool
+        Whether memory is taken back at all; otherwise only when serving cannot go on without.
     """
 
-    def __init__(self, *, low_free_frac: float = 0.05, high_free_frac: float = 0.10) -> None:
+    def __init__(self, *, low_free_frac: float = 0.05, high_free_frac: float = 0.10, gives_back: bool = True) -> None:
         self.low_free_frac = low_free_frac
         self.high_free_frac = high_free_frac
+        self.gives_back = gives_back
 
     def take_back(self, instance: InstanceState) -> Set | None:
         """Return how memory is taken back from fine-tuning, where serving is short of it."""
         if not instance.tune_blocks or not self._is_short(instance):
+            return None
+        if not self.gives_back and (instance.num_running or instance.busy):
             return None
         return Set(TUNE_BLOCKS, 0, of=instance.id)
 

@@ -39,7 +39,8 @@ def as_policy(seat: str, part: Any, name: str = "") -> Beside:
 
 def beside(policy: Policy[ServingView], share: Any, name: str = "") -> Beside:
     """Put a share seat beside a serving policy, with the marks of memory that the seat has."""
-    marks = {mark: getattr(share, mark) for mark in ("low_free_frac", "high_free_frac") if hasattr(share, mark)}
+    names = ("low_free_frac", "high_free_frac", "gives_back")
+    marks = {mark: getattr(share, mark) for mark in names if hasattr(share, mark)}
     return Beside(policy=policy, share=share, memory=LentMemory(**marks), name=name)
 
 
