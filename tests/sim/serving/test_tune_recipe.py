@@ -94,6 +94,23 @@ def test_memory_of_a_microbatch_follows_from_the_model() -> None:
     assert (told.kv_blocks, told.id) == (7, "tune-3")
 
 
+def test_hardware_of_its_own_trains_at_full_speed_and_serves_nothing() -> None:
+    made = scenario(fleet=[{"instances": 2}], tune=[{}])
+    outcome = made.play(catalogue.build("tuning/dedicated"))
+    numbers, spans = outcome.report.numbers, outcome.spans
+    assert numbers["num_finished"] == 60
+    assert set(spans["resource"]) == {"main-0", "main-1 tuning"}
+    assert numbers["tune_unit_s"] == pytest.approx(outcome.report.duration_s, rel=0.05)
+    assert 5000 < numbers["tune_tokens_per_s"] < 6000
+
+
+@pytest.mark.parametrize("id", ["tuning/static-split", "tuning/unmanaged", "tuning/co-serve", "tuning/reactive"])
+def test_whoever_trains_beside_serving_ends_all_requests(id: str) -> None:
+    numbers = scenario().play(catalogue.build(id)).report.numbers
+    assert numbers["num_finished"] == 60
+    assert numbers["tune_tokens"] == 40 * 512
+
+
 def test_a_pipeline_is_served_and_not_trained() -> None:
     made = ServingScenario(
         trace=scenario().trace,

@@ -80,7 +80,9 @@ class Beside:
         if not view.jobs and not self._concerns_us(event):
             return self.policy.decide(event, serving)
         self._note(event, view)
-        taken = [s for i in view.instances.values() if (s := self.memory.take_back(i)) is not None]
+        held = {state.instance for state in view.jobs.values() if state.under_way}  # until its units are over
+        free = [instance for instance in view.instances.values() if instance.id not in held]
+        taken = [s for instance in free if (s := self.memory.take_back(instance)) is not None]
         actions = [self._carried(action, view, taken) for action in self.policy.decide(self._told(event), serving)]
         if taken:  # serving looks again, now that it has the memory
             return [*taken, *actions, Wake(view.now_s, TAG)]

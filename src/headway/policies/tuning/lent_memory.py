@@ -53,17 +53,18 @@ class LentMemory:
         if more <= 0:
             return None
         spare = math.ceil(self.high_free_frac * instance.kv.num_blocks) + instance.num_running
-        fits = instance.kv.num_free - started_blocks - more >= spare
-        return Set(TUNE_BLOCKS, wanted, of=instance.id) if fits and not self._waits_for_memory(instance) else None
+        left = instance.kv.num_free - started_blocks - more
+        fits = left >= spare and not self._waits_for_memory(instance, left)  # or it would be taken back at once
+        return Set(TUNE_BLOCKS, wanted, of=instance.id) if fits else None
 
     def _is_short(self, instance: InstanceState) -> bool:
         low = math.ceil(self.low_free_frac * instance.kv.num_blocks) + instance.num_running
-        return instance.kv.num_free < low or self._waits_for_memory(instance)
+        return instance.kv.num_free < low or self._waits_for_memory(instance, instance.kv.num_free)
 
-    def _waits_for_memory(self, instance: InstanceState) -> bool:
-        """Whether the first of those who wait may wait because memory is short."""
+    def _waits_for_memory(self, instance: InstanceState, num_free: int) -> bool:
+        """Whether the first of those who wait may have to wait because no more blocks than this are free."""
         if not instance.waiting or instance.num_running >= instance.max_running:
             return False
         first = next(iter(instance.waiting.values()))
         low = math.ceil(self.low_free_frac * instance.kv.num_blocks) + instance.num_running
-        return instance.kv.blocks_for(first.known_tokens) + low > instance.kv.num_free
+        return instance.kv.blocks_for(first.known_tokens) + low > num_free
