@@ -20,9 +20,14 @@ class FakeEngine:
     """Keeps the same board as the world, and shares no other code with it."""
 
     def __init__(
-        self, requests: Sequence[TrueRequest], instances: Sequence[InstanceState], price: StepPrice, clock: Clock
+        self,
+        requests: Sequence[TrueRequest],
+        instances: Sequence[InstanceState],
+        price: StepPrice,
+        clock: Clock,
+        can: frozenset[str] = frozenset({"layer_ranges"}),
     ) -> None:
-        self.view = ServingBoard(instances, frozenset({"layer_ranges"}))
+        self.view = ServingBoard(instances, can)
         self._requests = requests
         self._price = price
         self._clock = clock
@@ -32,10 +37,17 @@ class FakeEngine:
 
     async def events(self) -> AsyncIterator[Event]:
         self._inbox = Inbox(self._clock)
+        self._expect()
+        async for event in self._inbox.told(self._is_drained):
+            self.view.now_s = self._clock.now_s()
+            yield event
+
+    def _expect(self) -> None:
         for true in self._requests:
             self._inbox.later(true.request.arrival_s, NEWS, partial(self._arrive, true))
-        async for event in self._inbox.told(lambda: not self._num_untold and not self.view.requests):
-            yield event
+
+    def _is_drained(self) -> bool:
+        return not self._num_untold and not self.view.requests
 
     async def apply(self, action: Action) -> str | None:
         if isinstance(action, Wake):
@@ -65,7 +77,7 @@ class FakeEngine:
         await self._clock.sleep_until(start_s + took_s)
         self._inbox.put(END, partial(self._end, step, start_s))
 
-    def _shape(self, step: Step) -> BatchShape:
+    def _shape(self, step: Step, share: float = 1.0) -> BatchShape:
         """Look every piece up, one by one."""
         states = [(piece, self.view.requests[piece.request]) for piece in step.pieces]
         is_decode = [piece.layers is None and state.decoding for piece, state in states]
@@ -77,9 +89,15 @@ class FakeEngine:
             if not one
             for first, last in [piece.layers or (0, num_layers)]
         ]
-        return BatchShape(len(contexts), sum(contexts), tuple(chunks))
+        return BatchShape(len(contexts), sum(contexts), tuple(chunks), share)
 
     def _end(self, step: Step, start_s: float) -> Iterator[Event]:
+        yield from self._give(step)
+        self.view.end(step)
+        now_s = self.view.now_s
+        yield StepDone(at_s=now_s, instance=step.instance, step_s=now_s - start_s, num_tokens=step.num_tokens)
+
+    def _give(self, step: Step) -> Iterator[Event]:
         now_s = self.view.now_s = self._clock.now_s()
         instance = self.view.instances[step.instance]
         emitted = self.view.advance(step, now_s)
@@ -89,5 +107,3 @@ class FakeEngine:
             stops = state.output_tokens == self._stops_at[state.id]
             if stops or state.output_tokens == state.request.max_tokens:
                 yield self.view.finish(state.id, "stop" if stops else "length", now_s)
-        self.view.end(step)
-        yield StepDone(at_s=now_s, instance=instance.id, step_s=now_s - start_s, num_tokens=step.num_tokens)

@@ -151,11 +151,10 @@ def test_a_fused_step_reads_weights_once_and_hands_tokens_out_at_its_end() -> No
     (step, one), (_, other) = both
     assert step.tune
     assert step.tune[0].layers == (4, 8)
-    chunk = Chunk(64, 0, 0.5)
-    assert one.step_s - other.step_s == pytest.approx(PRICE.fixed_s)  # LinearPrice reads weights in its fixed time
-    together_s = PRICE.step_s(BatchShape(0, 0, (Chunk(40, 0), chunk)))
-    assert other.step_s == pytest.approx(together_s + 0.1 * PRICE.step_s(BatchShape(0, 0, (chunk,))))
-    assert other.pieces_s == other.tune_s == other.step_s
+    together_s = PRICE.step_s(BatchShape(0, 0, (Chunk(40, 0), Chunk(64, 0, 0.5))))
+    assert other.step_s == pytest.approx(together_s)  # LinearPrice reads weights in its fixed time
+    assert one.step_s - other.step_s > 0.4 * PRICE.fixed_s
+    assert other.pieces_s == other.tune_s == pytest.approx(other.step_s)
 
 
 def test_units_of_one_step_add_up_and_the_next_step_goes_on_after_them() -> None:

@@ -51,6 +51,7 @@ class TuneMachine(Machine):
         self._begins_s: Seconds = 0.0
         self._pieces_s: Seconds = 0.0
         self._units_s: Seconds = 0.0
+        self._tune_s: Seconds = 0.0
         self._owes_pieces = False  # whether tokens of the step under way are still to come
 
     def begin(self, step: Step) -> None:
@@ -63,7 +64,7 @@ class TuneMachine(Machine):
         run = Run(step, now_s, whole, rest, 1)
         self._begins_s, self._owed_s, self.look_s = now_s + self._owed_s, 0.0, NEVER_S
         run.shape = shape_of(run, self.instance) if step.pieces else NOTHING
-        self._pieces_s, self._units_s = self._times(run)
+        self._pieces_s, self._units_s, self._tune_s = self._times(run)
         run.ends_s = [self._begins_s + max(self._pieces_s, self._units_s)]
         self.run_s = run.ends_s[0] - now_s
         self._run = run
@@ -73,21 +74,23 @@ class TuneMachine(Machine):
         else:
             run.entry = self._agenda.add(run.ends_s[0], STEP_END, self._all_over)
 
-    def _times(self, run: Run) -> tuple[Seconds, Seconds]:
-        """Return how long after the beginning the pieces are done, and the units."""
+    def _times(self, run: Run) -> tuple[Seconds, Seconds, Seconds]:
+        """Return how long after the beginning the pieces are done, and the units, and how long these took."""
         step, name, tuning = run.step, self.instance.id, self.tuning
         if not step.pieces:
-            return 0.0, tuning.alone(name, step.tune, 1.0 - step.share if step.share < 1 else 1.0)[0]
+            units_s, _ = tuning.alone(name, step.tune, 1.0 - step.share if step.share < 1 else 1.0)
+            return 0.0, units_s, units_s
         if step.share < 1:
             beside = tuning.alone(name, step.tune, 1.0 - step.share)
             pieces_s, units_s = ends_of_two(self._alone(run), beside, tuning.disturb_frac)
-            return pieces_s * tuning.scatter(), units_s * tuning.scatter()
+            pieces_s, units_s = pieces_s * tuning.scatter(), units_s * tuning.scatter()
+            return pieces_s, units_s, units_s
         units_s, _ = tuning.alone(name, step.tune)
         if step.fused:
             whole_s = self._fused_s(run, units_s)
-            return whole_s, whole_s
+            return whole_s, whole_s, whole_s
         pieces_s = self._step_s(run, run.shape)
-        return pieces_s, pieces_s + units_s
+        return pieces_s, pieces_s + units_s, units_s
 
     def _fused_s(self, run: Run, units_s: Seconds) -> Seconds:
         chunks = self.tuning.chunks_of(self.instance.id, run.step.tune)
@@ -125,7 +128,7 @@ class TuneMachine(Machine):
         """Note what was spent."""
         name, step = self.instance.id, run.step
         self.busy_s += run.ends_s[0] - run.start_s
-        self.tuning.note_units(step.tune, self._took_s(step))
+        self.tuning.note_units(step.tune, self._tune_s)
         if self._meter is None:
             return
         if step.pieces:
@@ -134,10 +137,6 @@ class TuneMachine(Machine):
         for unit in step.tune:
             for chunk in self.tuning.chunks_of(name, (unit,)):
                 self._meter.spent(name, BatchShape(0, 0, (chunk,)), self.tuning.alone(name, (unit,))[0])
-
-    def _took_s(self, step: Step) -> Seconds:
-        """Return how long the units of the step that is over took."""
-        return self._units_s - self._pieces_s if step.share == 1 and not step.fused else self._units_s
 
     def _done(self, run: Run) -> Iterator[Event]:
         units = run.step.tune
@@ -153,7 +152,7 @@ class TuneMachine(Machine):
             instance=self.instance.id,
             step_s=now_s - run.start_s,
             num_tokens=run.shape.num_tokens,
-            tune_s=self._took_s(run.step),
+            tune_s=self._tune_s,
             pieces_s=self._pieces_s if run.step.pieces else 0.0,
         )
         job = self._board.jobs.get(units[0].job)

@@ -80,7 +80,7 @@ class UnitPrice(Protocol):
 
 
 class ChunkUnits:
-    """Prices units by those of chunks of prompts, which pass through the same layers.
+    """Prices units by those of chunks of prompts: each layer costs its part of a chunk that passes through all.
 
     With frozen base weights a backward pass has the products of a forward one, for the gradients of activations;
     those of the adapter are small. So both cost what a chunk costs, and `extra_frac` more.
@@ -115,10 +115,11 @@ class ChunkUnits:
 
     def unit_s(self, shape: UnitShape) -> Seconds:
         """Return how long it takes alone with its share of the compute, in seconds."""
-        chunk = self.chunk_of(shape)
-        if chunk is None:
-            return self._update_s * shape.num_layers / self._num_layers / shape.share
-        return self._price.step_s(BatchShape(0, 0, (chunk,), shape.share)) * (1 + self._extra_frac)
+        layers_frac = shape.num_layers / self._num_layers
+        if shape.phase == "update":
+            return self._update_s * layers_frac / shape.share
+        whole_s = self._price.step_s(BatchShape(0, 0, (Chunk(shape.tokens, 0),), shape.share))
+        return whole_s * layers_frac * (1 + self._extra_frac)
 
     def unit_reads_frac(self, shape: UnitShape) -> float:
         """Return the share of the memory bandwidth that it then draws, where the price of steps knows."""
