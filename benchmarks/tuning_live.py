@@ -9,6 +9,10 @@ that of serving alone.
 
     python benchmarks/tuning_live.py --json out.json
     python benchmarks/tuning_live.py --loads 0.6 --arms alone,tuning/harli --seconds 20
+    python benchmarks/tuning_live.py --burst --capacity 100 --kv-mib 56
+
+With `--burst` the load doubles for a while, from 40% to 80% of the capacity, with so little KV memory that what is lent
+has to come back.
 """
 
 from __future__ import annotations
@@ -91,6 +95,8 @@ class Told:
     """What the engine tells of its run and of itself."""
 
     marks: list[tuple[float, int]] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    lent: list[tuple[float, int]] = field(default_factory=list)
     ended: str = ""
     gauges: Gauges | None = None
 
@@ -98,10 +104,13 @@ class Told:
         """Take news of the engine."""
         if isinstance(news, TuneTold):
             self.marks.append((time.perf_counter(), news.news.tokens))
+            if news.news.what == "step":
+                self.steps.append(news.news.step)
         elif isinstance(news, TuneEnded):
             self.ended = f"{news.reason} {news.why}"
         elif isinstance(news, Gauges):
             self.gauges = news
+            self.lent.append((time.perf_counter(), news.tune_blocks))
 
     def tokens_at(self, at_s: float) -> float:
         """Tokens trained on until a time, between two steps by proportion."""
@@ -146,19 +155,23 @@ async def serve(engine: EngineClient, rate_per_s: float, seconds: float, seed: i
     return felt
 
 
-async def play(arm: str, rate_per_s: float, args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Run one arm at one load; returns what was measured."""
-    told = Told()
-    config = EngineConfig(
+def _config(arm: str, args: argparse.Namespace, trace: str) -> EngineConfig:
+    return EngineConfig(
         model=MODEL,
         policy=args.policy,
         tuner=arm if arm != "alone" else "",
         slo_classes=(SLO,),
         max_seqs=args.max_seqs,
         kv_bytes=args.kv_mib << 20,
-        trace=str(Path(args.trace) / f"{arm.replace('/', '-')}-{rate_per_s:.0f}-{seed}.jsonl") if args.trace else "",
+        trace=trace,
     )
-    engine = EngineClient(config, on_news=told.hear)
+
+
+async def play(arm: str, rate_per_s: float, args: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Run one arm at one load; returns what was measured."""
+    told = Told()
+    trace = str(Path(args.trace) / f"{arm.replace('/', '-')}-{rate_per_s:.0f}-{seed}.jsonl") if args.trace else ""
+    engine = EngineClient(_config(arm, args, trace), on_news=told.hear)
     await engine.start()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -175,6 +188,30 @@ async def play(arm: str, rate_per_s: float, args: argparse.Namespace, seed: int)
         finally:
             await engine.close()
     return _numbers(arm, rate_per_s, seed, felt, told, start_s, until_s)
+
+
+async def burst(args: argparse.Namespace) -> dict[str, Any]:
+    """Double the load for a while beside a run; returns what was felt before, in and after the burst."""
+    told, parts = Told(), {}
+    engine = EngineClient(_config("tuning/harli", args, ""), on_news=told.hear)
+    await engine.start()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            engine.send(Tune(spec=spec_of(Path(folder), args.microbatch_tokens)))
+            while len(told.marks) < 3 and not told.ended:
+                await asyncio.sleep(0.05)
+            for number, (name, load) in enumerate((("before", 0.4), ("burst", 0.8), ("after", 0.4))):
+                start_s = time.perf_counter()
+                felt = await serve(engine, load * args.capacity, args.seconds, seed=number + 1)
+                now_s = time.perf_counter()
+                numbers = _numbers("tuning/harli", load * args.capacity, number, felt, told, start_s, now_s)
+                lent = [blocks for at_s, blocks in told.lent if start_s <= at_s <= now_s]
+                parts[name] = numbers | {"lent_blocks_min": min(lent), "lent_blocks_max": max(lent)}
+                print(_line({"load": load} | numbers), f"lent {min(lent)}..{max(lent)} blocks", file=sys.stderr)
+        finally:
+            await engine.close()
+    gaps = [b - a for a, b in zip(told.steps, told.steps[1:], strict=False)]
+    return parts | {"steps": len(told.steps), "steps_follow_each_other": set(gaps) <= {1}}
 
 
 async def _wait(seconds: float) -> list[Felt]:
@@ -218,7 +255,13 @@ async def capacity_of(args: argparse.Namespace) -> float:
 
 async def main(args: argparse.Namespace) -> None:
     """Measure, print a table, and keep the numbers."""
-    rate = args.capacity or await capacity_of(args)
+    rate = args.capacity = args.capacity or await capacity_of(args)
+    if args.burst:
+        found = {"about": _about(args), "burst": await burst(args)}
+        print(json.dumps(found["burst"], indent=1))
+        if args.json:
+            Path(args.json).write_text(json.dumps(found, indent=1) + "\n")
+        return
     print(f"capacity: {rate:.1f} requests/s with {KEPT:.0%} kept", file=sys.stderr)
     rows: list[dict[str, Any]] = []
     for load in args.loads:
@@ -284,6 +327,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", type=lambda text: text.split(","), default=list(ARMS))
     parser.add_argument("--loads", type=lambda text: [float(x) for x in text.split(",")], default=[0.2, 0.4, 0.6])
+    parser.add_argument("--burst", action="store_true")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=25.0)
     parser.add_argument("--warm-s", type=float, default=4.0)
