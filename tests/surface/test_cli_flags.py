@@ -17,7 +17,8 @@ FLAGS = {
         "--default-slo-class --device --drain-timeout --dtype --engine --host --json --kv-memory --max-body "
         "--max-choices --max-file-bytes --max-prompt-tokens --max-queue --max-seqs --metric-aliases --name --native "
         "--no-metric-aliases --no-native --no-prefix-caching --no-tuning --policy --policy-param --port "
-        "--prefix-caching --quantize --request-timeout --seed --state-dir --trace --tuning --tuning-api-key"
+        "--prefix-caching --quantize --request-timeout --seed --state-dir --trace --tuner --tuner-param --tuning "
+        "--tuning-api-key"
     ),
     "chat": (
         "--api-key --json --max-tokens --message --min-p --model --seed --slo-class --stop --system "

@@ -57,6 +57,7 @@ def test_every_flag_reaches_the_configuration(told: list[ServerConfig]) -> None:
         "--api-key": "k", "--access-log": "log", "--max-queue": "9", "--max-body": "1MiB", "--max-prompt-tokens": "11",
         "--max-choices": "2", "--request-timeout": "2min", "--drain-timeout": "1.5", "--default-slo-class": "batch",
         "--tuning-api-key": "t", "--state-dir": "s", "--max-file-bytes": "2MiB",
+        "--tuner": "tuning/when-idle", "--tuner-param": "idle_unit_s=0.01",
     }  # fmt: skip
     words = [word for pair in flags.items() for word in pair]
     off = ["--no-native", "--no-prefix-caching", "--no-metric-aliases", "--no-tuning"]
@@ -74,6 +75,7 @@ def test_every_flag_reaches_the_configuration(told: list[ServerConfig]) -> None:
     assert (config.request_timeout_s, config.drain_timeout_s) == (120.0, 1.5)
     assert (config.default_slo_class, config.metric_aliases) == ("batch", False)
     assert (config.tuning, config.tuning_api_keys) == (False, ("t",))
+    assert (engine.tuner, engine.tuner_params) == ("tuning/when-idle", {"idle_unit_s": 0.01})
     assert (config.state_dir, config.max_file_bytes) == ("s", 2 << 20)
 
 

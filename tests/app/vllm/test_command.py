@@ -144,6 +144,7 @@ def test_what_means_nothing_to_vllm_is_refused(name: str) -> None:
     values: dict[str, Any] = {
         "device": "cpu", "quantize": "int8", "native": False, "access_log": "log", "metric_aliases": True,
         "request_timeout": "1min", "tuning": True, "tuning_api_keys": ["k"], "state_dir": "x", "max_file_bytes": 9999,
+        "tuner": "tuning/when-idle", "tuner_params": {"idle_unit_s": 0.1},
     }  # fmt: skip
     with pytest.raises(ConfigError, match=f"serve: {name} means nothing to vLLM: .*Leave it out") as caught:
         made({name: values.get(name, 9)})

@@ -94,6 +94,12 @@ def serve(
     tuning: Annotated[
         bool | None, _tuning("--tuning/--no-tuning", help="Files and fine-tuning jobs; on unless told otherwise.")
     ] = None,
+    tuner: Annotated[
+        str | None, _tuning(help="Who says when it runs beside serving; see `headway list tuning`.")
+    ] = None,
+    tuner_param: Annotated[
+        list[str] | None, _tuning(help="A parameter of the tuner as KEY=VALUE; may be repeated.")
+    ] = None,
     state_dir: Annotated[
         str | None, _tuning(help="Where files, jobs and tuned models are kept; ~/.local/state/headway if left out.")
     ] = None,
@@ -141,6 +147,8 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
     given.pop("config", None)
     if "policy_param" in given:
         given["policy_params"] = settings(given.pop("policy_param"))
+    if "tuner_param" in given:
+        given["tuner_params"] = settings(given.pop("tuner_param"))
     if "adapter" in given:
         given["adapters"] = dict(_adapter(pair) for pair in given.pop("adapter"))
     if "api_key" in given:

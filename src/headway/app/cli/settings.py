@@ -23,12 +23,14 @@ from headway.core.parameters import decode, number, read_toml
 from headway.engines.llm.config import EngineConfig
 from headway.engines.vllm.settings import Settings
 from headway.policies.serving.promises import listed
+from headway.policies.tuning.wrap import share_of
 
 ENGINE = {
     "model": "model", "name": "name", "adapters": "adapters", "device": "device", "dtype": "dtype",
     "quantize": "quantize",
     "kv_memory": "kv_bytes", "block_size": "block_size", "context": "context_tokens", "max_seqs": "max_seqs",
     "policy": "policy", "policy_params": "policy_params", "slo_classes": "slo_classes",
+    "tuner": "tuner", "tuner_params": "tuner_params",
     "prefix_caching": "prefix_caching", "native": "native", "seed": "seed", "trace": "trace",
 }  # fmt: skip
 """Settings of the engine, and the fields they fill."""
@@ -104,6 +106,8 @@ def config_of(settings: Mapping[str, Any]) -> ServerConfig:
     if settings.get("engine") == "vllm":
         settings = {"policy": VLLM_POLICY, "tuning": False, **settings}
     engine = decode(EngineConfig, _model({ENGINE[k]: v for k, v in settings.items() if k in ENGINE}), where="config")
+    if engine.tuner:
+        share_of(engine.tuner, engine.tuner_params)
     server = {"tuning": True} | {SERVER[key]: value for key, value in settings.items() if key in SERVER}
     catalogue.build(engine.policy, engine.policy_params)  # a wrong parameter is better told now than by the engine
     return decode(ServerConfig, {"engine": engine, **server}, where="config")
@@ -141,11 +145,13 @@ def _number(name: str, value: Any) -> Any:
 
 def _merge(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**file, **flags}
-    for name in ("policy_params", "adapters"):
+    for name in ("policy_params", "tuner_params", "adapters"):
         if isinstance(file.get(name), dict) and name in flags:
             merged[name] = {**file[name], **flags[name]}
     if "policy" in flags and flags["policy"] != file.get("policy", flags["policy"]):
         merged["policy_params"] = flags.get("policy_params", {})  # the file's are those of another policy
+    if "tuner" in flags and flags["tuner"] != file.get("tuner", flags["tuner"]):
+        merged["tuner_params"] = flags.get("tuner_params", {})
     return merged
 
 

@@ -48,6 +48,8 @@ MEANINGLESS = {
     "access_log": "its own flag is --disable-uvicorn-access-log, after --",
     "metric_aliases": "its metrics have its own names anyway",
     "tuning": "only our own engine trains beside serving",
+    "tuner": "only our own engine trains beside serving",
+    "tuner_params": "only our own engine trains beside serving",
     "tuning_api_keys": "only our own engine trains beside serving",
     "state_dir": "only our own engine trains beside serving",
     "max_file_bytes": "only our own engine trains beside serving",

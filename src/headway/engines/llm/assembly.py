@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol, cast
 from headway.core import catalogue
 from headway.core.clock import WallClock
 from headway.core.errors import ConfigError
-from headway.core.parameters import decode
 from headway.core.policy import Policy
 from headway.core.session import Session
 from headway.core.trace import FileTrace, TraceHeader
@@ -31,7 +30,7 @@ from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.policies.serving.vllm import Vllm
 from headway.policies.tuning.beside import Beside
-from headway.policies.tuning.wrap import beside
+from headway.policies.tuning.wrap import beside, share_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -219,9 +218,5 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
     policy = choose(config.policy, config.policy_params)
     if not config.tuner or isinstance(policy, Beside):
         return policy
-    row = catalogue.find(config.tuner)
-    if row.family != "tuning" or row.seat != "share":
-        able = ", ".join(other.id for other in catalogue.rows("tuning") if other.seat == "share")
-        raise ConfigError(f"engine: tuner must be one of {able}, got {row.id}. Choose one of them, or none.")
-    share = decode(catalogue.load(row.id), config.tuner_params, where=row.id)
+    share = share_of(config.tuner, config.tuner_params)
     return beside(cast("Policy[ServingView]", policy), share, getattr(policy, "name", ""))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from headway.core import catalogue
-from headway.core.errors import unknown_name
+from headway.core.errors import ConfigError, unknown_name
+from headway.core.parameters import decode
 from headway.core.policy import Policy
 from headway.policies.serving.seats import ServingView
 from headway.policies.tuning.beside import Beside
@@ -35,6 +37,28 @@ def as_policy(seat: str, part: Any, name: str = "") -> Beside:
     if seat != "share":
         raise unknown_name("tuning: seat", seat, ["share"])
     return beside(serving_policy(part.serve), part, name)
+
+
+def share_of(tuner: str, params: Mapping[str, Any]) -> Any:
+    """Build the share seat that is to say when fine-tuning runs beside a serving policy.
+
+    Parameters
+    ----------
+    tuner : str
+        Catalogue id of the seat.
+    params : mapping of str to object
+        Its parameters.
+
+    Raises
+    ------
+    UnknownName, ConfigError
+        When there is none, it takes another seat, or its parameters are wrong.
+    """
+    row = catalogue.find(tuner)
+    if row.family != "tuning" or row.seat != "share":
+        able = ", ".join(other.id for other in catalogue.rows("tuning") if other.seat == "share")
+        raise ConfigError(f"tuner: must be one of {able}, got {row.id}. Choose one of them.")
+    return decode(catalogue.load(tuner), params, where=tuner)
 
 
 def beside(policy: Policy[ServingView], share: Any, name: str = "") -> Beside:
