@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.app.tuning.database import SCHEMA, Database
-from headway.app.tuning.folder import FolderInUse, StateFolder, default_folder
+from headway.app.tuning.folder import FILE, JOB, FolderInUse, StateFolder, default_folder, new_id
 from headway.app.tuning.records import (
     CheckpointRecord,
     EventRecord,
@@ -219,12 +219,15 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_what_a_cut_off_server_left_behind_is_removed(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
-    for path in (folder.uploads / "u", folder.files / "kept", folder.files / "lost"):
+    kept, lost, job, lost_job = new_id(FILE), new_id(FILE), new_id(JOB), new_id(JOB)
+    for path in (folder.uploads / lost, folder.files / kept, folder.files / lost, folder.files / "somebody's"):
         path.write_text("x")
-    for name in ("kept", "lost"):
+    for name in (job, lost_job, "somebody's"):
         (folder.jobs / name / "data").mkdir(parents=True)
-    folder.tidy({"kept"}, {"kept"})
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == ["files/kept", "jobs/kept"]
+    folder.tidy({kept}, {job})
+    assert {path.name for path in folder.files.iterdir()} == {kept, "somebody's"}
+    assert {path.name for path in folder.jobs.iterdir()} == {job, "somebody's"}
+    assert list(folder.uploads.iterdir()) == []
     folder.release()
 
 

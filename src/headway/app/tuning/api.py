@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from headway.app.server.errors import forbidden, internal, invalid, missing, no_room
+from headway.app.server.errors import forbidden, internal, invalid, missing, no_room, unavailable
 from headway.app.server.frontdoor import caller_of
 from headway.app.server.limits import read_body
 from headway.app.tuning.following import Following
@@ -73,7 +73,7 @@ class TuningRoutes:
             ("GET", f"{jobs}/{{id}}/checkpoints", self.checkpoints),
             ("DELETE", "/v1/models/{name:path}", self.delete_model),
         )
-        return [Route(path, guarded(answering), methods=[method]) for method, path, answering in rows]
+        return [Route(path, self._guarded(answering), methods=[method]) for method, path, answering in rows]
 
     async def upload(self, request: Request, owner: str) -> Response:
         """Take a file in."""
@@ -154,33 +154,37 @@ class TuningRoutes:
         await self._service.delete_model(name, owner)
         return _json({"id": name, "object": "model", "deleted": True})
 
+    def _guarded(self, answering: Answering) -> Callable[[Request], Awaitable[Response]]:
+        """Let in who may fine-tune, as long as there is somebody to answer."""
+
+        async def answer(request: Request) -> Response:
+            caller = caller_of(request.scope)
+            if not caller.tunes:
+                raise forbidden("This API key may not fine-tune models. Use one that the server was given for that.")
+            if self._service.closing:
+                raise unavailable("it is shutting down", "shutting_down")
+            return await _answer(request, caller.tenant, answering)
+
+        return answer
+
     def _told(self, job: JobRecord) -> Response:
         return _json(job_object(job, self._service.finish_of(job)))
 
 
-def guarded(answering: Answering) -> Callable[[Request], Awaitable[Response]]:
-    """Let in who may fine-tune, and make answers of what goes wrong in here."""
-
-    async def answer(request: Request) -> Response:
-        caller = caller_of(request.scope)
-        if not caller.tunes:
-            raise forbidden("This API key may not fine-tune models. Use one that the server was given for that.")
-        try:
-            return await answering(request, caller.tenant)
-        except DiskFull as error:
-            log.error("tuning: %s", error)
-            raise no_room(str(error)) from error
-        except NotNow as error:
-            raise invalid(str(error), code="invalid_state") from error
-        except UnknownCursor as error:
-            raise invalid(str(error), "after") from error
-        except sqlite3.Error as error:
-            log.exception("tuning: the books cannot be read or written")
-            raise internal(
-                "The books of files and jobs cannot be read or written; the server's log says why."
-            ) from error
-
-    return answer
+async def _answer(request: Request, owner: str, answering: Answering) -> Response:
+    """Make answers of what goes wrong in here."""
+    try:
+        return await answering(request, owner)
+    except DiskFull as error:
+        log.error("tuning: %s", error)
+        raise no_room(str(error)) from error
+    except NotNow as error:
+        raise invalid(str(error), code="invalid_state") from error
+    except UnknownCursor as error:
+        raise invalid(str(error), "after") from error
+    except sqlite3.Error as error:
+        log.exception("tuning: the books cannot be read or written")
+        raise internal("The books of files and jobs cannot be read or written; the server's log says why.") from error
 
 
 def _notes(request: Request) -> dict[str, str] | None:

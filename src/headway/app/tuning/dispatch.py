@@ -67,7 +67,9 @@ class Dispatcher:
     progress : Progress
         How that goes.
     changed : Pulse
-        Beats whenever something has become of a job.
+        Beats whenever a job is in another state, or there may be something to do.
+    said : Pulse
+        Beats whenever something was said of a job.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Dispatcher:
         self.sent = ""
         self.progress = Progress()
         self.changed = Pulse()
+        self.said = Pulse()
         self._store = store
         self._folder = folder
         self._trainer = trainer
@@ -113,7 +116,12 @@ class Dispatcher:
             self._preparing[1].cancel()
         if self.sent == id:
             self._trainer.stop(id)
+        self.beat()
+
+    def beat(self) -> None:
+        """Have all look at what has become of jobs."""
         self.changed.beat()
+        self.said.beat()
 
     def told(self, id: str, news: TuneNews) -> None:
         """Hear how a job goes."""
@@ -150,7 +158,7 @@ class Dispatcher:
         if not task.cancelled():  # else it was left, and is in another state by now
             prepared = _outcome(task)
             await self._insist(lambda books: self._take(books, job, prepared, folder))
-            self.changed.beat()
+            self.beat()
 
     def _take(self, books: Books, job: JobRecord, prepared: Prepared, folder: Path) -> None:
         if prepared.trouble is not None:
@@ -183,7 +191,7 @@ class Dispatcher:
                 raise
             return  # it died just now, and it is tried again when it is back
         self.sent = id
-        self.changed.beat()
+        self.beat()
 
     async def _first(self, status: str) -> JobRecord | None:
         """The oldest job of this status that the model served here is the base of."""
@@ -194,7 +202,7 @@ class Dispatcher:
 
     async def _hear_next(self) -> bool:
         await (await self._heard.get())()
-        self.changed.beat()
+        self.said.beat()
         return True
 
     async def _on_told(self, id: str, news: TuneNews) -> None:
@@ -214,6 +222,7 @@ class Dispatcher:
                 await self._tidy(id, await self._conclude(id, ended))
         finally:
             self.sent = "" if self.sent == id else self.sent
+            self.beat()
 
     async def _conclude(self, id: str, ended: Ended) -> bool:
         """Write down how a job ended; says whether there is a new model."""
@@ -236,8 +245,11 @@ class Dispatcher:
 
     async def _on_lost(self, why: str) -> None:
         id, self.sent = self.sent, ""
-        if not id:
-            return
+        if id:
+            await self._note_death(id, why)
+        self.beat()
+
+    async def _note_death(self, id: str, why: str) -> None:
         self._num_deaths += 1
         if self._num_deaths < MAX_DEATHS:
             text = f"The engine ended ({why}). The job goes on from its last checkpoint when it is there again."
@@ -269,7 +281,7 @@ class Dispatcher:
             log.exception("tuning: the job %s failed by a defect", id)
             trouble = Trouble("internal_error", "Something went wrong in the server; its log says what.")
             await self._insist(lambda books: transitions.failed(books, id, trouble))
-            self.changed.beat()
+            self.beat()
 
     async def _insist(self, work: Callable[[Books], T]) -> T:
         """Write something down that must be, however long there is no room for it."""

@@ -5,11 +5,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from headway.core.errors import ConfigError, HeadwayError
+
+
+FILE = "file"
+JOB = "ftjob"
+"""Kinds of ids, as OpenAI's begin."""
+
+ID_CHARS = 24
 
 
 class FolderInUse(HeadwayError, RuntimeError):
@@ -75,12 +84,12 @@ class StateFolder:
 
     def tidy(self, files: Collection[str], jobs: Collection[str]) -> None:
         """Remove what a server that was cut off left behind: half uploads, and all but these files and jobs."""
-        for upload in self.uploads.iterdir():
+        for upload in _ours(self.uploads, FILE):
             upload.unlink(missing_ok=True)
-        for file in self.files.iterdir():
+        for file in _ours(self.files, FILE):
             if file.name not in files:
                 file.unlink(missing_ok=True)
-        for job in self.jobs.iterdir():
+        for job in _ours(self.jobs, JOB):
             if job.name not in jobs:
                 shutil.rmtree(job, ignore_errors=True)
 
@@ -89,6 +98,17 @@ class StateFolder:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def new_id(kind: str) -> str:
+    """Make an id that nobody can guess, such as of a `FILE`."""
+    return f"{kind}-{uuid.uuid4().hex[:ID_CHARS]}"
+
+
+def _ours(folder: Path, kind: str) -> list[Path]:
+    """What we have put there; anything else in somebody's folder is theirs."""
+    name = re.compile(f"{kind}-[0-9a-f]{{{ID_CHARS}}}")
+    return [path for path in folder.iterdir() if name.fullmatch(path.name)]
 
 
 def _locked(path: Path) -> int:

@@ -40,7 +40,7 @@ class Following(StreamingResponse):
 
 async def _follow(service: TuningService, job: str, after: str) -> AsyncIterator[bytes]:
     while True:
-        beat = service.dispatcher.changed.next
+        beat = service.dispatcher.said.next
         over = service.closing or await _is_over(service, job)  # asked first: all that it said is there then
         listing = await service.events(job, Page(limit=AT_ONCE, after=after, ascending=True))
         for event in listing.records:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from starlette.requests import Request
 
 from headway.app.server.errors import ApiError, invalid, missing
 from headway.app.tuning.errand import in_words
-from headway.app.tuning.folder import StateFolder
+from headway.app.tuning.folder import FILE, StateFolder, new_id
 from headway.app.tuning.form import Form
 from headway.app.tuning.records import RESULTS, TRAINING, FileRecord
 from headway.app.tuning.store import Books, Store
@@ -61,7 +60,7 @@ class Library:
         DiskFull
             When there is no room for it; nothing is left of it then.
         """
-        id = f"file-{uuid.uuid4().hex[:24]}"
+        id = new_id(FILE)
         coming = self._folder.uploads / id
         try:
             form = await take_upload(request, coming, self._max_file_bytes)

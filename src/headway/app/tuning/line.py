@@ -70,6 +70,6 @@ class EngineLine:
             dispatcher.lost(news.why)
         elif isinstance(news, Ready):
             self.base, self.context_tokens = news.model, news.context_tokens
-            dispatcher.changed.beat()
+            dispatcher.beat()
         elif isinstance(news, Adopted) and news.why:
             log.warning("tuning: the engine cannot serve %s: %s", news.name, news.why)

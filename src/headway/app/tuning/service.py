@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from headway.app.server.offered import Offer, Offers
 from headway.app.tuning import transitions
 from headway.app.tuning.adapters import fingerprint
 from headway.app.tuning.dispatch import Dispatcher, Ended
-from headway.app.tuning.folder import StateFolder
+from headway.app.tuning.folder import FILE, JOB, StateFolder, new_id
 from headway.app.tuning.job_body import MAX_SEED, JobBody, wish_of
 from headway.app.tuning.library import Library
 from headway.app.tuning.ports import Preparer, Trainer
@@ -90,7 +89,7 @@ class TuningService:
     async def close(self) -> None:
         """Come to an end; jobs under way are gone on with by the next server."""
         self.closing = True
-        self.dispatcher.changed.beat()
+        self.dispatcher.beat()
         await self.dispatcher.close()
 
     # Jobs --------------------------------------------------------------------------------------------------------
@@ -109,7 +108,7 @@ class TuningService:
         await self._check_file("training_file", body.training_file, owner)
         if body.validation_file:
             await self._check_file("validation_file", body.validation_file, owner)
-        id = f"ftjob-{uuid.uuid4().hex[:24]}"
+        id = new_id(JOB)
         job = JobRecord(
             id=id,
             owner=owner,
@@ -235,8 +234,7 @@ class TuningService:
         return True
 
     def _results(self, books: Books, job: JobRecord, text: str) -> str:
-        id = f"file-{uuid.uuid4().hex[:24]}"
-        return self.library.results(books, id, job.owner, "step_metrics.csv", text).id
+        return self.library.results(books, new_id(FILE), job.owner, "step_metrics.csv", text).id
 
     def _tell(self) -> None:
         self._on_models({model.adapter: model.folder for model in self._models.values()})
@@ -277,12 +275,12 @@ class TuningService:
             await self._store.do(enter)
         except NameTaken as error:
             raise taken(f"{error} Choose another suffix, or cancel that job.", "suffix") from error
-        self.dispatcher.changed.beat()
+        self.dispatcher.beat()
 
     async def _change(self, id: str, owner: str, how: Callable[[Books, str], JobRecord]) -> JobRecord:
         await self.job(id, owner)
         job = await self._store.do(lambda books: how(books, id))
         if job.status not in LIVE or job.status == "paused":
             self.dispatcher.leave(id)
-        self.dispatcher.changed.beat()
+        self.dispatcher.beat()
         return job

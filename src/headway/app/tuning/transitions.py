@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from headway.app.tuning.folder import new_id
 from headway.app.tuning.objects import measured
 from headway.app.tuning.records import LIVE, CheckpointRecord, EventRecord, JobRecord, ModelRecord, StepRecord, Trouble
 from headway.app.tuning.store import Books
@@ -30,7 +30,7 @@ def now_s() -> int:
 
 def say(books: Books, job: str, message: str, *, level: str = "info", data: dict[str, Any] | None = None) -> None:
     """Note that something happened to a job."""
-    event = EventRecord(id=_new("ftevent"), created_at=now_s(), message=message, level=level, data=data)
+    event = EventRecord(id=new_id("ftevent"), created_at=now_s(), message=message, level=level, data=data)
     books.events.add(job, event)
 
 
@@ -162,7 +162,7 @@ def curve_csv(steps: list[StepRecord]) -> str:
 
 
 def _kept(books: Books, id: str, news: TuneNews) -> bool:
-    checkpoint = CheckpointRecord(id=_new("ftckpt"), job=id, created_at=now_s(), step=news.step)
+    checkpoint = CheckpointRecord(id=new_id("ftckpt"), job=id, created_at=now_s(), step=news.step)
     new = books.checkpoints.add(checkpoint)
     if new:
         say(books, id, f"Checkpoint created at step {news.step}", data={"step": news.step})
@@ -186,7 +186,7 @@ def _say_step(books: Books, id: str, news: TuneNews) -> None:
     loss = f"training loss={step.train_loss:.4f}" if step.train_loss is not None else ""
     loss = f"validation loss={step.valid_loss:.4f}" if step.valid_loss is not None else loss
     event = EventRecord(
-        id=_new("ftevent"),
+        id=new_id("ftevent"),
         created_at=now_s(),
         message=f"Step {news.step}/{news.num_steps}: {loss}",
         kind="metrics",
@@ -211,7 +211,3 @@ def _put(books: Books, job: JobRecord, **changes: Any) -> JobRecord:
 def _in_words(job: JobRecord) -> str:
     words = {"cancelled": "been cancelled", "paused": "been paused"}
     return words.get(job.status, job.status)
-
-
-def _new(kind: str) -> str:
-    return f"{kind}-{uuid.uuid4().hex[:24]}"
