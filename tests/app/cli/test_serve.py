@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from headway.app import server
 from headway.app.cli.greeting import Greeting
 from headway.app.cli.root import app
-from headway.app.cli.settings import config_of, given_settings
+from headway.app.cli.settings import as_settings, config_of, given_settings
 from headway.app.server import ServerConfig
 from headway.app.vllm import launch
 from headway.app.vllm.command import command
 from headway.app.vllm.facts import VllmFacts
 from headway.app.vllm.launch import Launched
+from headway.core.errors import ConfigError
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import Ready
 
@@ -94,6 +95,21 @@ def test_programs_get_the_greeting_as_json(told: list[ServerConfig]) -> None:
     facts = json.loads(done.stdout)
     assert (facts["url"], facts["model"], facts["engine_pid"]) == ("http://127.0.0.1:1234", "headway-mini", 42)
     assert facts["tuning"] == "off"
+
+
+def test_a_server_that_trains_nothing_needs_no_tuner(tmp_path: Path) -> None:
+    for off in ({"tuning": False}, {"tuner": "none"}, {"engine": "vllm"}):
+        config = config_of(given_settings(off))
+        assert (config.tuning, config.engine.tuner) == (False, "")
+    file = tmp_path / "serve.toml"
+    file.write_text('tuning_api_keys = ["k"]\nmax_file_bytes = "1MiB"\n[tuner_params]\nmargin_frac = 0.2\n')
+    config = config_of(given_settings({"tuner_params": {"room_frac": 0.5}}, file))
+    assert (config.tuning, config.tuning_api_keys, config.max_file_bytes) == (True, ("k",), 1 << 20)
+    assert config.engine.tuner_params == {"margin_frac": 0.2, "room_frac": 0.5}
+    with pytest.raises(ConfigError, match="'margin' is not known"):
+        config_of(given_settings({"tuner_params": {"margin": 1}}))
+    shown = as_settings(config)
+    assert (shown["tuning"], shown["tuner"], shown["tuning_api_keys"]) == (True, "tuning/harli", ["(hidden)"])
 
 
 def test_the_greeting_says_where_models_are_tuned(

@@ -95,7 +95,7 @@ def serve(
         bool | None, _tuning("--tuning/--no-tuning", help="Files and fine-tuning jobs; on unless told otherwise.")
     ] = None,
     tuner: Annotated[
-        str | None, _tuning(help="Who says when it runs beside serving; see `headway list tuning`.")
+        str | None, _tuning(help="Who says when it runs beside serving, see `headway list tuning`; or none.")
     ] = None,
     tuner_param: Annotated[
         list[str] | None, _tuning(help="A parameter of the tuner as KEY=VALUE; may be repeated.")
@@ -145,10 +145,9 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
     given = {name: value for name, value in ctx.params.items() if value not in (None, [], ())}
     given.pop("json", None)
     given.pop("config", None)
-    if "policy_param" in given:
-        given["policy_params"] = settings(given.pop("policy_param"))
-    if "tuner_param" in given:
-        given["tuner_params"] = settings(given.pop("tuner_param"))
+    for name in ("policy_param", "tuner_param"):
+        if name in given:
+            given[f"{name}s"] = settings(given.pop(name))
     if "adapter" in given:
         given["adapters"] = dict(_adapter(pair) for pair in given.pop("adapter"))
     if "api_key" in given:

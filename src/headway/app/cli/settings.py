@@ -51,6 +51,9 @@ ENGINES = ("headway", "vllm")
 VLLM_POLICY = Settings().policy
 """The policy inside vLLM that nobody names, for whoever goes there wants promises kept."""
 
+NO_TUNER = "none"
+"""The tuner of a server that trains nothing."""
+
 NUMBERS = {
     "kv_memory", "context", "max_body", "max_file_bytes", "max_prompt_tokens", "request_timeout", "drain_timeout",
 }  # fmt: skip
@@ -105,11 +108,12 @@ def config_of(settings: Mapping[str, Any]) -> ServerConfig:
     """
     if settings.get("engine") == "vllm":
         settings = {"policy": VLLM_POLICY, "tuning": False, **settings}
-    engine = decode(EngineConfig, _model({ENGINE[k]: v for k, v in settings.items() if k in ENGINE}), where="config")
+    given = {"tuner": NO_TUNER} | dict(settings) if settings.get("tuning") is False else settings
+    engine = decode(EngineConfig, _engine({ENGINE[k]: v for k, v in given.items() if k in ENGINE}), where="config")
+    server = {"tuning": bool(engine.tuner)} | {SERVER[key]: value for key, value in settings.items() if key in SERVER}
+    catalogue.build(engine.policy, engine.policy_params)  # a wrong parameter is better told now than by the engine
     if engine.tuner:
         share_of(engine.tuner, engine.tuner_params)
-    server = {"tuning": True} | {SERVER[key]: value for key, value in settings.items() if key in SERVER}
-    catalogue.build(engine.policy, engine.policy_params)  # a wrong parameter is better told now than by the engine
     return decode(ServerConfig, {"engine": engine, **server}, where="config")
 
 
@@ -155,7 +159,9 @@ def _merge(file: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _model(engine: dict[str, Any]) -> dict[str, Any]:
+def _engine(engine: dict[str, Any]) -> dict[str, Any]:
+    if engine.get("tuner") == NO_TUNER:
+        engine = {**engine, "tuner": ""}
     if engine.get("model", SHIPPED) != SHIPPED or Path(SHIPPED).is_dir():
         return engine
     folder = shipped_folder()

@@ -192,6 +192,8 @@ class Dispatcher:
             return  # it died just now, and it is tried again when it is back
         self.sent = id
         self.beat()
+        if await self._store.do(lambda books: transitions.is_left(books, id)):
+            self._trainer.stop(id)  # it was cancelled or paused in this very moment
 
     async def _first(self, status: str) -> JobRecord | None:
         """The oldest job of this status that the model served here is the base of."""

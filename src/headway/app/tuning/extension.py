@@ -192,6 +192,8 @@ def extend(service: Service) -> TuningExtension | NoTuning:
     ConfigError
         When the state folder that was named is in use, or a folder cannot be used at all.
     """
+    if not service.config.engine.tuner:
+        return NoTuning("the engine has no tuner")
     named = service.config.state_dir
     try:
         folder = StateFolder(Path(named) if named else default_folder())

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from headway.core.errors import ConfigError, HeadwayError
 
-
 FILE = "file"
 JOB = "ftjob"
 """Kinds of ids, as OpenAI's begin."""

@@ -61,6 +61,11 @@ def started(books: Books, id: str) -> bool:
     return True
 
 
+def is_left(books: Books, id: str) -> bool:
+    """Whether a job that was started does not want to go on any more."""
+    return _of(books, id).status != "running"
+
+
 def told(books: Books, id: str, news: TuneNews) -> bool:
     """A job goes on; says whether that was new, for after a restart some steps are made again."""
     job = _of(books, id)
