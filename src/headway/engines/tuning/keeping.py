@@ -93,12 +93,11 @@ class Shelf:
 
     def pack(self, tensor: Tensor) -> int | Tensor:
         """Keep a tensor; returns its place on the shelf, or the tensor when it is there anyway."""
-        address = tensor.untyped_storage().data_ptr()
-        if address in self._constants:
-            return tensor.detach()
-        key = (address, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
         place = self._places.get(key)
         if place is None:
+            if tensor.untyped_storage().data_ptr() in self._constants:
+                return tensor.detach()
             place = self._places[key] = len(self._handles)
             self._alive.append(tensor)  # or its address could become another's
             self._handles.append(self._memory.put(tensor.detach()))

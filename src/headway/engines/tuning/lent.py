@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from headway.core.errors import TuneError
+from headway.engines.tuning.cells import Blocks, cells_of
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a tensor lies: blocks of one side after another, its bytes in order."""
 
-    parts: list[tuple[int, Tensor]]
-    num_bytes: int
+    parts: list[tuple[int, Blocks]]
     shape: torch.Size
     stride: tuple[int, ...]
     dtype: torch.dtype
@@ -37,10 +36,12 @@ class LentMemory:
     """
 
     def __init__(self, sides: Sequence[Tensor]) -> None:
-        self._sides = list(sides)
-        self._widths = [side.shape[1] for side in self._sides]
-        self._free: list[Tensor] = [torch.empty(0, dtype=torch.int64, device=side.device) for side in self._sides]
+        self._device = sides[0].device
+        self._sides = [cells_of(side) for side in sides]
+        self._widths = [side.shape[1] for side in sides]
         self._lent: list[int] = []
+        self._free: list[_Free] = [_Free([]) for _ in sides]
+        self._at = 0
 
     @property
     def block_bytes(self) -> int:
@@ -59,13 +60,12 @@ class LentMemory:
     def lend(self, blocks: Sequence[int]) -> None:
         """Use these blocks, too, from now on."""
         self._lent += blocks
-        more = torch.tensor(list(blocks), dtype=torch.int64)
-        self._free = [torch.cat((free, more.to(free.device))) for free in self._free]
+        self._free = [_Free([*free.left(), *blocks]) for free in self._free]
 
     def take_back(self) -> list[int]:
         """Use none of the blocks any more; what lay there is lost. Returns which they were."""
         lent, self._lent = self._lent, []
-        self._free = [free[:0] for free in self._free]
+        self.clear()
         return lent
 
     def put(self, tensor: Tensor) -> _Place:
@@ -77,73 +77,87 @@ class LentMemory:
             When they have no room for it.
         """
         laid = tensor if _is_dense(tensor) else tensor.contiguous()
-        num_bytes = laid.numel() * laid.element_size()
-        parts = self._find(num_bytes)
-        with torch.inference_mode():  # the pool may have been made in it
-            self._write(_as_bytes(laid), parts)
-        return _Place(parts, num_bytes, laid.shape, laid.stride(), laid.dtype)
+        parts = self._find(laid.numel() * laid.element_size())
+        if parts:
+            data = self._sides[0].bytes_of(_flat(laid))
+            for side, blocks in parts:
+                cells, size = self._sides[side], blocks.size * self._widths[side]
+                cells.write(blocks, data[:size])
+                data = data[size:]
+        return _Place(parts, laid.shape, laid.stride(), laid.dtype)
 
     def get(self, handle: _Place) -> Tensor:
         """Return a copy of a tensor."""
-        out = torch.empty_strided(handle.shape, handle.stride, dtype=handle.dtype, device=self._sides[0].device)
-        with torch.no_grad():
-            self._read(_as_bytes(out), handle.parts)
+        out = torch.empty_strided(handle.shape, handle.stride, dtype=handle.dtype, device=self._device)
+        if handle.parts:
+            data = self._sides[0].bytes_of(_flat(out))
+            for side, blocks in handle.parts:
+                cells, size = self._sides[side], blocks.size * self._widths[side]
+                cells.read(blocks, data[:size])
+                data = data[size:]
         return out
 
     def free(self, handle: _Place) -> None:
         """Let others have the blocks of a tensor."""
         for side, blocks in handle.parts:
-            self._free[side] = torch.cat((self._free[side], blocks))
+            self._free[side].give(blocks)
 
     def clear(self) -> None:
         """Let others have the blocks of all tensors."""
-        all_lent = torch.tensor(self._lent, dtype=torch.int64)
-        self._free = [all_lent.to(free.device) for free in self._free]
+        self._free = [_Free(self._lent) for _ in self._sides]
 
     def bytes_of(self, tensor: Tensor) -> int:
         """How much it takes: its bytes, and what is left over of its last cell."""
         width = max(self._widths)
         return -(-tensor.numel() * tensor.element_size() // width) * width
 
-    def _write(self, data: Tensor, parts: list[tuple[int, Tensor]]) -> None:
-        for side, blocks in parts:
-            memory, width = self._sides[side], self._widths[side]
-            num_whole = min(len(blocks), len(data) // width)
-            whole, data = data[: num_whole * width], data[num_whole * width :]
-            if num_whole:
-                memory.index_copy_(0, blocks[:num_whole], whole.view(num_whole, width))
-            if num_whole < len(blocks):
-                memory[blocks[num_whole], : len(data)] = data
-
-    def _read(self, data: Tensor, parts: list[tuple[int, Tensor]]) -> None:
-        for side, blocks in parts:
-            memory, width = self._sides[side], self._widths[side]
-            num_whole = min(len(blocks), len(data) // width)
-            whole, data = data[: num_whole * width], data[num_whole * width :]
-            if num_whole:
-                torch.index_select(memory, 0, blocks[:num_whole], out=whole.view(num_whole, width))
-            if num_whole < len(blocks):
-                data[:] = memory[blocks[num_whole], : len(data)]
-
-    def _find(self, num_bytes: int) -> list[tuple[int, Tensor]]:
-        """Take as many free cells as so many bytes need, from the sides that have most of them."""
-        parts: list[tuple[int, Tensor]] = []
+    def _find(self, num_bytes: int) -> list[tuple[int, Blocks]]:
+        """Take as many free cells as so many bytes need, from one side after another."""
+        parts: list[tuple[int, Blocks]] = []
         left = num_bytes
-        for side in sorted(range(len(self._sides)), key=lambda side: -len(self._free[side])):
+        for _ in self._sides:
             if left <= 0:
                 return parts
-            num = min(-(-left // self._widths[side]), len(self._free[side]))
-            if num:
-                parts.append((side, self._free[side][:num]))
-                self._free[side] = self._free[side][num:]
-                left -= num * self._widths[side]
+            side, width = self._at, self._widths[self._at]
+            taken = self._free[side].take(-(-left // width))
+            if taken.size:
+                parts.append((side, taken))
+                left -= taken.size * width
+            if left > 0:
+                self._at = (self._at + 1) % len(self._sides)
         if left > 0:
-            self.free(_Place(parts, 0, torch.Size(), (), torch.uint8))
+            for side, blocks in parts:
+                self._free[side].give(blocks)
             raise TuneError(
                 f"tune: the memory lent must hold a microbatch, but {num_bytes} bytes more do not fit into "
                 f"{self.num_lent} blocks. Lend more, or set a smaller microbatch_tokens."
             )
         return parts
+
+
+class _Free:
+    """The free blocks of one side, a pile of them."""
+
+    def __init__(self, blocks: Sequence[int]) -> None:
+        self._pile = np.array(blocks, np.int64)
+        self._num = len(blocks)
+
+    def left(self) -> list[int]:
+        """All that are there."""
+        found: list[int] = self._pile[: self._num].tolist()
+        return found
+
+    def take(self, num: int) -> Blocks:
+        """Take so many, or as many as there are."""
+        first = max(0, self._num - num)
+        taken: Any = self._pile[first : self._num].copy()
+        self._num = first
+        return taken  # type: ignore[no-any-return]
+
+    def give(self, blocks: Blocks) -> None:
+        """Put some back."""
+        self._pile[self._num : self._num + blocks.size] = blocks
+        self._num += blocks.size
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -159,7 +173,6 @@ def _is_dense(tensor: Tensor) -> bool:
     return True
 
 
-def _as_bytes(tensor: Tensor) -> Tensor:
-    """A dense tensor's memory, uint8 `[bytes]`."""
-    flat = tensor.as_strided((math.prod(tensor.shape),), (1,))
-    return flat.view(torch.uint8)
+def _flat(tensor: Tensor) -> Tensor:
+    """A dense tensor's values in the order of its memory `[values]`."""
+    return tensor.as_strided((tensor.numel(),), (1,))
