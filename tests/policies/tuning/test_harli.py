@@ -84,6 +84,19 @@ def test_few_places_left_end_the_carrying() -> None:
     assert not carried(player, since=20)
 
 
+def test_a_fright_is_forgotten() -> None:
+    player = a_player()
+    player.job(a_job())
+    for name in "abcd":
+        player.request(name)
+    player.run(60)
+    usual, player.layer_s = player.layer_s, 0.2  # something else has taken the machine for a while
+    player.run(12)
+    player.layer_s = usual
+    player.run(300)
+    assert len(carried(player, since=len(player.steps) - 50)) > 25
+
+
 def test_predictions_come_close() -> None:
     player = a_player()
     player.job(a_job())

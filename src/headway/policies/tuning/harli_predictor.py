@@ -31,6 +31,8 @@ ONE = np.array([1.0, 0.0, 0.0, 0.0])
 """Features of a factor that depends on nothing."""
 EWMA = 0.05
 """The weight of the latest observation in the mean and the spread of errors."""
+FADE = 0.02
+"""How much of what was wrong is forgotten with each step that carries nothing."""
 SIGMAS = 1.645
 """So many standard deviations above the mean lies the 95th percentile of what is normal."""
 
@@ -145,6 +147,11 @@ class Caution:
         self._mean += EWMA * off
         self._var = (1 - EWMA) * (self._var + EWMA * off * off)
 
+    def fade(self) -> None:
+        """Forget a little: who is too careful to try anything would never learn better."""
+        self._mean += FADE * (1.0 - self._mean)
+        self._var *= 1.0 - FADE
+
 
 class CoRunPredictor:
     """The two stages of one instance, with what they were wrong by.
@@ -216,6 +223,8 @@ class CoRunPredictor:
         if not step.tune:
             if event.num_runs == 1 and self.num_alone(instance) >= FEW:
                 self.solo_error.learn(predicted_s, event.step_s)
+            self.error.fade()
+            self.unit_error.fade()
             self._pace.hear(event)
             return
         if event.pieces_s is not None and step.pieces and event.pieces_s > 0:
