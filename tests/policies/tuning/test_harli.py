@@ -85,7 +85,7 @@ def test_few_places_left_end_the_carrying() -> None:
 
 
 def test_a_fright_is_forgotten() -> None:
-    player = a_player()
+    player = a_player(tpot_s=0.012)
     player.job(a_job())
     for name in "abcd":
         player.request(name)

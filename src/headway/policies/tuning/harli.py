@@ -25,6 +25,9 @@ ALONE_FIRST = 16
 ALONE_EVERY = 64
 """Of so many steps one runs without a unit, which keeps the first stage true."""
 
+PROBE_EVERY = 64
+"""After so many steps without a unit one is tried, if it could fit when it is as quick as it ever was."""
+
 
 class Harli:
     """Carries units beside decodes, with the smallest share of the compute for these that keeps their promises.
@@ -105,12 +108,14 @@ class Harli:
         self.predictors: dict[Id, CoRunPredictor] = {}
         self._slack = Slack(margin_frac)
         self._since_alone: dict[Id, int] = {}
+        self._since_carried: dict[Id, int] = {}
 
     def reset(self, rng: np.random.Generator) -> None:
         """Forget what was learnt."""
         self.predictors = {}
         self._slack = Slack(self.margin_frac)
         self._since_alone = {}
+        self._since_carried = {}
 
     @property
     def error_frac(self) -> float | None:
@@ -138,6 +143,7 @@ class Harli:
             solo_s = predictor.solo_s(instance, shape_of(instance, step))
             allowed_s = self._slack.allowed_s(instance, step, solo_s, view.now_s)
             found = self._best(step, instance, job, view, allowed_s)
+        self._since_carried[instance.id] = 0 if found.tune else self._since_carried.get(instance.id, 0) + 1
         self._since_alone[instance.id] = 0 if not found.tune else self._since_alone.get(instance.id, 0) + 1
         predictor.note(instance, found, job)
         return found
@@ -177,9 +183,17 @@ class Harli:
             # What was never tried, and is safe by the most careful reckoning, is tried first.
             options.append((not predictor.has_tried(share), float(ahead_s[num - 1] / total_s), share, num))
         if not options:
-            return step
+            return self._probe(step, instance, job, allowed_s)
         _, _, share, num = max(options)
         return replace(step, tune=next_layers(job, num), share=share, repeat=1)
+
+    def _probe(self, step: Step, instance: InstanceState, job: JobState, allowed_s: Seconds) -> Step:
+        """Try a single layer where none was carried for long and it could fit: times may be better than feared."""
+        predictor = self._predictor(instance.id)
+        quickest_s = predictor.solo_s(instance, shape_of(instance, step)) + predictor.quickest_s(job)
+        if self._since_carried.get(instance.id, 0) < PROBE_EVERY or quickest_s > allowed_s:
+            return step
+        return replace(step, tune=next_layers(job, 1), repeat=1)
 
     def _predictor(self, instance: Id) -> CoRunPredictor:
         found = self.predictors.get(instance)

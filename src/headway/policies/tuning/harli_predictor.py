@@ -79,12 +79,18 @@ class UnitTimes:
 
     Linear in layers, in tokens x layers and their squares, forward and backward apart, in tokens at the head, and in
     updates.
+
+    Attributes
+    ----------
+    quickest_s : dict of str to float
+        The shortest time that a layer ever took, by phase, in seconds.
     """
 
     PRIOR_S = (1e-5, 1e-6, 1e-10, 1e-6, 2e-5, 2e-6, 2e-10, 1e-3)
     UNITS = (1.0, 1e3, 1e6, 1e3, 1.0, 1e3, 1e6, 1.0)
 
     def __init__(self) -> None:
+        self.quickest_s: dict[str, Seconds] = {}
         self._fit = RelativeFit(self.PRIOR_S, self.UNITS)
         self._known: dict[tuple[str, int, bool], Seconds] = {}
 
@@ -110,6 +116,9 @@ class UnitTimes:
         features = [_features(*one, job.num_layers) for one in zip(units, tokens, strict=True)]
         self._fit.learn(np.sum(features, axis=0), took_s)
         self._known.clear()
+        if len(units) == 1:
+            layer_s = took_s / (units[0].layers[1] - units[0].layers[0])
+            self.quickest_s[units[0].phase] = min(layer_s, self.quickest_s.get(units[0].phase, math.inf))
 
     def predict_s(self, units: Sequence[TuneUnit], job: TuneJob) -> Seconds:
         """Return the expected time of some units together, in seconds."""
@@ -194,6 +203,10 @@ class CoRunPredictor:
         """Return how long the next 1, 2, 3 ... layers of a job take together with all of the compute, in seconds."""
         care = self.unit_error.factor
         return self._units.ahead_s(job, until_s / care) * care
+
+    def quickest_s(self, job: JobState) -> Seconds:
+        """Return the shortest time that a layer like the next one of a job ever took, in seconds."""
+        return self._units.quickest_s.get(job.phase, math.inf)
 
     def unit_factor(self, share: float) -> float:
         """Return by which factor units take longer with a share of the compute beside a step."""
