@@ -40,13 +40,18 @@ def shipped(seed: int, quick: bool) -> Numbers:
     return _training(str(SHIPPED), seed, quick)
 
 
+def little(seed: int, quick: bool) -> Numbers:
+    """The same with global batches of 2 examples."""
+    return _training(str(SHIPPED), seed, quick, batch_size=2)
+
+
 def small(seed: int, quick: bool) -> Numbers:
-    """Train four adapters of a random model of 10 million parameters."""
+    """Train four adapters of a random model of 5 million parameters."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=2048, hidden_size=384, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=6,
+        vocab_size=2048, hidden_size=256, intermediate_size=704, num_hidden_layers=6, num_attention_heads=8,
         num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=0,
     )  # fmt: skip
@@ -56,54 +61,74 @@ def small(seed: int, quick: bool) -> Numbers:
         return _training(folder, seed, quick)
 
 
-def _training(model: str, seed: int, quick: bool) -> Numbers:
-    from headway.engines.tuning.trainer import Trainer
-
-    found: dict[str, list[Seconds]] = {}
-    losses: dict[str, Told] = {}
+def _training(model: str, seed: int, quick: bool, batch_size: int = 8) -> Numbers:
     with tempfile.TemporaryDirectory() as folder, alone():
-        tokens, num_tokens = _examples(Path(folder), seed, num_steps=2 if quick else 4)
-        for nth in range(2 if quick else 3):
-
-            def specs(who: str, microbatch_tokens: int = MICROBATCH_TOKENS, nth: int = nth) -> list[TuneSpec]:
-                return [
-                    TuneSpec(
-                        job=f"job-{one}", name=f"job-{one}", model=model, tokens=str(path), num_epochs=1, seed=seed,
-                        folder=f"{folder}/{who}-{nth}-{one}", microbatch_tokens=microbatch_tokens, checkpoint_steps=0,
-                        learning_rate=2e-3,
-                    )
-                    for one, path in enumerate(tokens)
-                ]  # fmt: skip
-
-            def apart(who: str, microbatch_tokens: int, specs: Callable[..., list[TuneSpec]] = specs) -> None:
-                told = losses[who] = {}
-                took_s = 0.0
-                for spec in specs(who, microbatch_tokens):
-                    trainer, start_s = Trainer(spec), time.perf_counter()
-                    trainer.train(_keeper(told, spec))
-                    took_s += time.perf_counter() - start_s
-                found.setdefault(who, []).append(took_s)
-
-            apart("trainer", MICROBATCH_TOKENS)
-            apart("trainer-2048", NUM_ADAPTERS * MICROBATCH_TOKENS)
-            found.setdefault("fused-apart", []).append(_joint(specs("fused-apart"), OneByOne(samples=0), losses))
-            found.setdefault("lorafusion", []).append(_joint(specs("lorafusion"), None, losses))
+        num_examples = 16 if quick else 24
+        race = _Race(model, Path(folder), seed, num_examples, batch_size)
+        race.round(race.tokens[:1])  # whatever is done once is done before it counts
+        race.took_s.clear()
+        for nth in range(1 if quick else 3):
+            race.round(race.tokens, backwards=nth % 2 == 1)
     return {
         who: {
-            "tokens_per_s": num_tokens / statistics.median(took),
-            "last_loss": statistics.mean(one[-1] for one in losses[who].values()),
-            "agreeing_digits": _agreeing_digits(losses[who], losses["trainer"]),
+            "tokens_per_s": race.num_tokens / statistics.median(took_s),
+            "last_loss": statistics.mean(one[-1] for one in race.told[who].values()),
+            "agreeing_digits": _agreeing_digits(race.told[who], race.told["trainer"]),
         }
-        for who, took in found.items()
+        for who, took_s in sorted(race.took_s.items())
     }
 
 
-def _joint(specs: Sequence[TuneSpec], policy: OneByOne | None, losses: dict[str, Told]) -> Seconds:
+class _Race:
+    """Lets contestants train the same adapters again and again, each time from the beginning."""
+
+    def __init__(self, model: str, folder: Path, seed: int, num_examples: int, batch_size: int) -> None:
+        self.tokens, self.num_tokens = _examples(folder, seed, num_examples)
+        self._batch_size = batch_size
+        self.took_s: dict[str, list[Seconds]] = {}
+        self.told: dict[str, Told] = {}
+        self._model, self._folder, self._seed = model, folder, seed
+        self._num_specs = 0
+        self._ways: list[tuple[str, Callable[[list[TuneSpec], Told], Seconds], int]] = [
+            ("trainer", _apart, MICROBATCH_TOKENS),
+            ("trainer-2048", _apart, NUM_ADAPTERS * MICROBATCH_TOKENS),
+            ("fused-apart", partial(_joint, policy=OneByOne(samples=0)), MICROBATCH_TOKENS),
+            ("lorafusion", partial(_joint, policy=None), MICROBATCH_TOKENS),
+        ]
+
+    def round(self, tokens: Sequence[Path], backwards: bool = False) -> None:
+        """Let each contestant train an adapter on each of these files."""
+        for who, train, microbatch_tokens in reversed(self._ways) if backwards else self._ways:
+            told = self.told[who] = {}
+            specs = [self._spec(f"job-{nth}", path, microbatch_tokens) for nth, path in enumerate(tokens)]
+            self.took_s.setdefault(who, []).append(train(specs, told))
+
+    def _spec(self, job: str, path: Path, microbatch_tokens: int) -> TuneSpec:
+        self._num_specs += 1
+        return TuneSpec(
+            job=job, name=job, model=self._model, tokens=str(path), folder=str(self._folder / f"run-{self._num_specs}"),
+            num_epochs=1, batch_size=self._batch_size, seed=self._seed, microbatch_tokens=microbatch_tokens,
+            checkpoint_steps=0, learning_rate=2e-3,
+        )  # fmt: skip
+
+
+def _apart(specs: list[TuneSpec], told: Told) -> Seconds:
+    """Train one after the other; loading does not count."""
+    from headway.engines.tuning.trainer import Trainer
+
+    took_s = 0.0
+    for spec in specs:
+        trainer, start_s = Trainer(spec), time.perf_counter()
+        trainer.train(_keeper(told, spec))
+        took_s += time.perf_counter() - start_s
+    return took_s
+
+
+def _joint(specs: list[TuneSpec], told: Told, policy: OneByOne | None) -> Seconds:
+    """Train all in one process; loading does not count."""
     from headway.engines.tuning.lorafusion_runs import JointTraining
 
-    told = losses["lorafusion" if policy is None else "fused-apart"] = {}
-    joint = JointTraining(specs, policy=policy)
-    start_s = time.perf_counter()
+    joint, start_s = JointTraining(specs, policy=policy), time.perf_counter()
     joint.train(lambda spec, news: _keeper(told, spec)(news))
     return time.perf_counter() - start_s
 
@@ -122,7 +147,7 @@ def _agreeing_digits(ours: Told, theirs: Told) -> float:
     return min(9.0, -math.log10(apart)) if apart else 9.0
 
 
-def _examples(folder: Path, seed: int, num_steps: int) -> tuple[list[Path], int]:
+def _examples(folder: Path, seed: int, num_examples: int) -> tuple[list[Path], int]:
     """Write examples of four tasks: a text, and then the same words in another order; returns files and tokens."""
     tasks: tuple[Callable[[list[int]], list[int]], ...] = (
         lambda words: words[::-1], sorted, lambda words: words, lambda words: [words[0]] * len(words),
@@ -132,7 +157,7 @@ def _examples(folder: Path, seed: int, num_steps: int) -> tuple[list[Path], int]
         rng = np.random.default_rng([seed, nth])
         paths.append(folder / f"task-{nth}.safetensors")
         with writing_examples(paths[-1]) as writer:
-            for _ in range(8 * num_steps):
+            for _ in range(num_examples):
                 size = int(np.clip(rng.lognormal(math.log(mean_tokens / 2), 0.5), 3, 200))
                 words = rng.integers(300, 2048, size).tolist()
                 writer.add(words + task(words), [0] * size + [1] * size)
