@@ -171,8 +171,9 @@ class Harli:
             return replace(step, tune=next_layers(job, 1), repeat=1) if is_safe else step
         ahead_s = predictor.ahead_s(job, allowed_s)
         options: list[tuple[bool, float, float, int]] = []
-        for share in _shares(instance, view):
-            pieces_s = predictor.step_s(instance, shape, job, share) * care
+        shares = list(_shares(instance, view))
+        for share, alone_s in zip(shares, predictor.steps_s(instance, shape, job, shares), strict=True):
+            pieces_s = alone_s * care
             units_s = ahead_s * predictor.unit_factor(round(1.0 - share, 6) if share < 1.0 else 1.0)
             num = int(np.searchsorted(units_s, allowed_s - (pieces_s if share == 1.0 else 0.0), side="right"))
             if share < 1.0:  # more than lies beside the pieces only makes them wait

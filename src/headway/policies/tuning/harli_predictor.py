@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headway.core.nouns import Id, Seconds
 from headway.numerics.relative import RelativeFit
 from headway.policies.serving.jobs import JobState
-from headway.policies.serving.nouns import Step, StepDone, TuneJob, TuneUnit
+from headway.policies.serving.nouns import Phase, Step, StepDone, TuneJob, TuneUnit
 from headway.policies.serving.pace import Pace, Shape, shape_of
 from headway.policies.serving.state import InstanceState
 
@@ -101,14 +101,18 @@ class UnitTimes:
 
     def ahead_s(self, job: JobState, until_s: Seconds) -> NDArray[np.float64]:
         """Return the expected times of the next 1, 2, 3 ... layers together, in seconds, as far as `until_s`."""
-        times: list[Seconds] = []
-        total_s = 0.0
-        for unit in job.coming():
-            total_s += self._layer_s(unit, job.job.microbatches[unit.microbatch].tokens, job.job.num_layers)
+        num_layers, times, total_s = job.job.num_layers, list[Seconds](), 0.0
+        for unit in job.coming(num_layers):
+            tokens = job.job.microbatches[unit.microbatch].tokens
+            num = 1 if unit.phase == "update" else unit.layers[1] - unit.layers[0]
+            times += [self._layer_s(unit.phase, tokens)] * num
+            if unit.phase == "forward":
+                times[-1] = self._layer_s(unit.phase, tokens, has_head=True)
+            total_s += sum(times[-num:])
             if total_s > until_s or len(times) >= MOST_LAYERS:
                 break
-            times.append(total_s)
-        return np.array(times)
+        ends_s = np.cumsum(times)
+        return ends_s[: int(np.searchsorted(ends_s, until_s, side="right"))]
 
     def learn(self, units: Sequence[TuneUnit], job: TuneJob, took_s: Seconds) -> None:
         """Take in how long some units took together."""
@@ -126,11 +130,12 @@ class UnitTimes:
         features = [_features(*one, job.num_layers) for one in zip(units, tokens, strict=True)]
         return self._fit.predict(np.sum(features, axis=0))
 
-    def _layer_s(self, unit: TuneUnit, tokens: int, num_layers: int) -> Seconds:
-        key = (unit.phase, tokens, unit.layers[1] == num_layers)
+    def _layer_s(self, phase: Phase, tokens: int, has_head: bool = False) -> Seconds:
+        key = (phase, tokens, has_head)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._fit.predict(_features(unit, tokens, num_layers))
+            unit = TuneUnit("", 0, (0, 1), phase)
+            found = self._known[key] = self._fit.predict(_features(unit, tokens, 1 if has_head else 2))
         return found
 
 
@@ -192,8 +197,13 @@ class CoRunPredictor:
 
     def step_s(self, instance: InstanceState, shape: Shape, job: JobState, share: float) -> Seconds:
         """Return how long the pieces of a step take at a share beside a unit of a job (1: before one), in seconds."""
+        return self.steps_s(instance, shape, job, [share])[0]
+
+    def steps_s(self, instance: InstanceState, shape: Shape, job: JobState, shares: Sequence[float]) -> list[Seconds]:
+        """Return the same for several shares."""
         solo_s = self.solo_s(instance, shape)
-        return solo_s * self._slow.factor(share, self._features(instance, shape, job.tokens, solo_s))
+        features = self._features(instance, shape, job.tokens, solo_s)
+        return [solo_s * self._slow.factor(share, features) for share in shares]
 
     def has_tried(self, share: float) -> bool:
         """Whether a share of the pieces was seen often enough to be known."""
