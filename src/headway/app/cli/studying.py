@@ -176,7 +176,7 @@ def command(context: typer.Context) -> str:
 
 def _typed(option: str, value: object) -> list[str]:
     if not option.startswith("-"):
-        return [str(value)]
+        return [str(one) for one in (value if isinstance(value, list) else [value])]
     if isinstance(value, bool):
         return [option]
     return [word for one in (value if isinstance(value, list) else [value]) for word in (option, str(one))]

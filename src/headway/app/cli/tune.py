@@ -31,7 +31,10 @@ SHOWN_FAULTS = 3
 
 def tune(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Argument(metavar="DATA.jsonl", help="Examples: chats, or prompts with completions.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA.jsonl...", help="Examples: chats, or prompts with completions; an adapter each."),
+    ],
     *,
     base: Annotated[
         str, _adapter(metavar="MODEL", help="A folder or hub id; the model that comes with Headway if left out.")
@@ -62,20 +65,23 @@ def tune(
     plot: PlotFlag = None,
     json: Json = False,
 ) -> None:
-    """Fine-tune a LoRA adapter on a file of examples.
+    """Fine-tune a LoRA adapter on a file of examples, or several at once, each on a file of its own.
 
     A run that was stopped goes on from its last checkpoint when it is started again.
     """
     from headway.app.tuning.alone import held, prepare
 
     studying.check_figures(None, plot)
-    _check_files(data, valid)
-    name = name or data.stem
-    folder = out_dir or Path("tuned") / name
+    _check_files([*data, valid])
     model = base or _shipped()
+    if len(data) > 1:
+        _several(ctx, data, model)
+        return
+    name = name or data[0].stem
+    folder = out_dir or Path("tuned") / name
     spec = _spec(ctx.params, model, name, folder)
     with held(folder):
-        prepare(data, valid, spec, _say)
+        prepare(data[0], valid, spec, _say)
         told = _train(spec, json)
     told["serve"] = shlex.join(
         ["headway", "serve", *([base] if base else []), "--adapter", f"{name}={folder / 'adapter'}"]
@@ -91,6 +97,48 @@ def tune(
         raise typer.Exit(INTERRUPTED)
 
 
+def _several(ctx: typer.Context, data: list[Path], model: str) -> None:
+    """Train an adapter on each file, all at once; each has a folder of its name."""
+    from headway.app.cli.tune_several import names_of, print_several, train_several
+
+    asked = ctx.params
+    names = names_of(data, asked["name"], asked["valid"])
+    folders = [(asked["out_dir"] or Path("tuned")) / name for name in names]
+    told = train_several(
+        data, [_spec(asked, model, name, folder) for name, folder in zip(names, folders, strict=True)]
+    )  # fmt: skip
+    steps = told.pop("steps")
+    told["adapters"] = [
+        {"name": name, "adapter": str(folder / "adapter") if told["finished"] else None, **steps[name]}
+        | _losses(folder)
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    adapters = [word for one in told["adapters"] for word in ("--adapter", f"{one['name']}={one['adapter']}")]
+    told["serve"] = shlex.join(["headway", "serve", *([asked["base"]] if asked["base"] else []), *adapters])
+    told["resume"] = studying.command(ctx)
+    if asked["plot"] is not None:
+        _plot_several(dict(zip(names, folders, strict=True)), asked["plot"])
+    if asked["json"]:
+        print_json(told)
+    else:
+        print_several(told)
+    if not told["finished"]:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _plot_several(folders: dict[str, Path], path: Path) -> None:
+    from headway.engines.tuning.curve import read_curve
+    from headway.plots.charts.loss import loss_curves
+    from headway.plots.save import save
+
+    curves = {
+        name: [(news.step, news.loss) for news in read_curve(folder) if news.loss is not None]
+        for name, folder in folders.items()
+    }
+    save(loss_curves(curves, "Loss of adapters trained at once"), path)
+    err().print(f"Written: {path}", markup=False, soft_wrap=True)
+
+
 def _shipped() -> str:
     from headway.app.cli.shipped import SHIPPED, shipped_folder
     from headway.core.errors import ConfigError
@@ -101,11 +149,11 @@ def _shipped() -> str:
     return str(folder)
 
 
-def _check_files(data: Path, valid: Path | None) -> None:
+def _check_files(paths: list[Path | None]) -> None:
     """Raise at once for a file that does not hold examples, before anything is loaded."""
     from headway.app.tuning.examples import FaultyExamples, check_lines
 
-    for path in filter(None, (data, valid)):
+    for path in filter(None, paths):
         checked = check_lines(path)
         if checked.faults:
             for fault in checked.faults[SHOWN_FAULTS:]:

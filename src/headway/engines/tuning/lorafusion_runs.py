@@ -164,6 +164,7 @@ class Run:
         self._course = Course(spec, examples, valid)
         self._ends = [place + 1 for place, rows in enumerate(self._course.rows) if rows.updates]
         descent = Descent(adapter.parameters, spec.weight_decay, spec.max_grad_norm)
+        self.num_steps = self._course.num_steps
         self.log = Logbook(Path(spec.folder), self._course.num_steps, adapter, descent)
         self.log.resume()
         self.longest = int(max(examples.lengths.max(), valid.lengths.max() if valid else 0))
