@@ -209,14 +209,16 @@ def serving(state: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 @pytest.mark.slow
-def test_a_server_killed_in_the_middle_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
+def test_a_server_that_ends_in_the_middle_changes_nothing(tmp_path: Path, how: signal.Signals) -> None:
     wanted = {"hyperparameters": {**FAST, "n_epochs": 12}, "seed": 5}
     with serving(tmp_path) as (process, url), client_of(url) as ai:
         whole = over(ai, create(ai, **wanted, suffix="whole").id)
         job = create(ai, **wanted, suffix="cut")
         queued = create(ai, suffix="later")
         until(lambda: steps(ai, job.id) > 15)
-        process.kill()
+        process.send_signal(how)
+        assert process.wait(30) == (0 if how == signal.SIGINT else -how)
     with serving(tmp_path) as (_, url), client_of(url) as ai:
         assert "ft:headway-mini:whole" in [model.id for model in ai.models.list()]
         done = over(ai, job.id)

@@ -5,7 +5,7 @@
 - ``tune_steps``: steps of a run (20); ``tune_step_s``: how long one takes (0.005).
 - ``tune_fail``: fail at this step, with these words: ``[3, "the loss is nan"]``.
 - ``tune_die``: kill the process at this step, each time that it comes by; ``tune_deaths``: so often at most (1).
-- ``tune_hold``: wait at this step until stopped.
+- ``tune_hold``: wait at this step until stopped; ``tune_mute``: say nothing of these steps.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from app.server.fake_engine import FakeEngine
 from headway.engines.llm.config import EngineConfig
 from headway.engines.llm.messages import FromEngine, StopTune, ToEngine, Tune, TuneEnded, TuneTold
 from headway.engines.llm.wire import Wire
+from headway.engines.tuning.curve import Curve
 from headway.engines.tuning.news import TuneNews
 from headway.engines.tuning.spec import TuneSpec
 
@@ -67,7 +68,11 @@ class Trainee:
             return [TuneEnded(id=self.spec.job, reason="failed", why=fail[1])]
         if self.step == self.manners.get("tune_die"):
             self._die()
-        found = [self._told(what="step", loss=2.0 / self.step, tokens=self.step * TOKENS, learning_rate=1e-3)]
+        found: list[FromEngine] = []
+        told = self._told(what="step", loss=2.0 / self.step, tokens=self.step * TOKENS, learning_rate=1e-3)
+        Curve(Path(self.spec.folder)).append(told.news)
+        if self.step not in self.manners.get("tune_mute", ()):
+            found.append(told)
         if self.spec.checkpoint_steps and self.step % self.spec.checkpoint_steps == 0:
             self._file("kept.json").write_text(json.dumps(self.step))
             found.append(self._told(what="checkpoint", tokens=self.step * TOKENS, folder="x"))

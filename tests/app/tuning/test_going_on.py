@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,37 @@ def test_results_that_find_no_room_come_later(model: Path, tmp_path: Path, monke
         assert len(tries) == 4
         assert len(ai.files.content(done.result_files[0]).text.splitlines()) == 21
         assert len(list((tmp_path / "files").iterdir())) == 2
+
+
+def test_steps_that_nobody_told_are_found_in_the_curve(model: Path, tmp_path: Path) -> None:
+    with tuning(model, tmp_path, {"tune_mute": [3, 4, 5, 20]}) as server, client_of(server) as ai:
+        done = until(ai, create(ai).id, "succeeded")
+        rows = ai.files.content(done.result_files[0]).text.splitlines()
+        assert [row.split(",")[0] for row in rows[1:]] == [str(step) for step in range(1, 21)]
+        assert done.trained_tokens == 2000
+        assert "Step 4/20: training loss=0.5000" in texts(ai, done.id)
+
+
+def test_whoever_follows_a_job_is_told_when_the_server_ends(model: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def follow(url: str, job: str) -> None:
+        path = f"/v1/fine_tuning/jobs/{job}/events?stream=true"
+        with httpx.Client(base_url=url, timeout=20) as client, client.stream("GET", path) as answer:
+            lines.extend(line for line in answer.iter_lines() if line)
+
+    with tuning(model, tmp_path, {"tune_hold": 5}) as server, client_of(server) as ai:
+        job = create(ai)
+        until_step(ai, job.id, 5)
+        follower = threading.Thread(target=follow, args=(server.url, job.id))
+        follower.start()
+        end_s = time.monotonic() + 10
+        while len(lines) < 9:
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+        assert follower.is_alive()
+    follower.join(10)
+    assert (len(lines), lines[-1]) == (10, "data: [DONE]")
 
 
 def test_two_servers_do_not_share_a_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_a_job_becomes_a_model_that_answers(ai: openai.OpenAI, state: Path) -> N
     assert rows[1] == "1,2.0,,,,0.001,100"
     assert rows[20] == "20,0.1,,0.5,0.75,0.001,2000"
     assert ai.files.retrieve(results).purpose == "fine-tune-results"
-    assert sorted(path.name for path in (state / "jobs" / made.id).glob("*/*")) == ["adapter"]
+    assert sorted(path.name for path in (state / "jobs" / made.id).glob("*/*")) == ["adapter", "curve.jsonl"]
 
 
 def test_what_happens_is_told(ai: openai.OpenAI, client: httpx.Client) -> None:

@@ -23,6 +23,7 @@ from headway.app.tuning.records import JobRecord, Trouble
 from headway.app.tuning.store import Books, Store
 from headway.app.tuning.troubles import DiskFull
 from headway.core.errors import EngineError
+from headway.engines.tuning.curve import read_curve
 from headway.engines.tuning.news import TuneNews
 from headway.engines.tuning.spec import TuneSpec
 
@@ -157,14 +158,14 @@ class Dispatcher:
             self._preparing = None
         if not task.cancelled():  # else it was left, and is in another state by now
             prepared = _outcome(task)
-            await self._insist(lambda books: self._take(books, job, prepared, folder))
+            await self._insist(lambda books: self._take(books, job, prepared))
             self.beat()
 
-    def _take(self, books: Books, job: JobRecord, prepared: Prepared, folder: Path) -> None:
+    def _take(self, books: Books, job: JobRecord, prepared: Prepared) -> None:
         if prepared.trouble is not None:
             transitions.failed(books, job.id, prepared.trouble)
             return
-        spec = spec_of(job, prepared, self._trainer.model, str(folder / "run"))
+        spec = spec_of(job, prepared, self._trainer.model, str(self._run_of(job.id)))
         transitions.validated(books, job.id, msgspec.to_builtins(spec), prepared.counts)
 
     # Sending -----------------------------------------------------------------------------------------------------
@@ -209,6 +210,8 @@ class Dispatcher:
 
     async def _on_told(self, id: str, news: TuneNews) -> None:
         try:
+            if news.what == "loaded" and news.step:
+                await self._catch_up(id)
             new = await self._store.do(lambda books: transitions.told(books, id, news))
         except DiskFull as error:
             log.warning("tuning: an event of %s was not written down: %s", id, error)
@@ -229,6 +232,7 @@ class Dispatcher:
     async def _conclude(self, id: str, ended: Ended) -> bool:
         """Write down how a job ended; says whether there is a new model."""
         if ended.reason == "succeeded":
+            await self._again(lambda: self._catch_up(id))
             return await self._again(lambda: self._adopt(ended))
         if ended.reason == "failed":
             trouble = Trouble("training_failed", ended.why or "The training failed.")
@@ -236,6 +240,14 @@ class Dispatcher:
         else:
             await self._insist(lambda books: transitions.given_up(books, id, ended.why))
         return False
+
+    async def _catch_up(self, id: str) -> None:
+        curve = await asyncio.to_thread(read_curve, self._run_of(id))
+        await self._store.do(lambda books: transitions.caught_up(books, id, curve))
+
+    def _run_of(self, id: str) -> Path:
+        """Where a run keeps what is its own."""
+        return self._folder.jobs / id / "run"
 
     async def _tidy(self, id: str, model: bool) -> None:
         job = await self._store.do(lambda books: books.jobs.get(id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -83,6 +83,12 @@ def told(books: Books, id: str, news: TuneNews) -> bool:
         _put(books, job, trained_tokens=news.tokens)
     _say_step(books, id, news)
     return True
+
+
+def caught_up(books: Books, id: str, curve: Iterable[TuneNews]) -> None:
+    """Take in what was computed and never told: steps made while the server ended, or its disk was full."""
+    for news in curve:
+        told(books, id, news)
 
 
 def succeeded(books: Books, id: str, model: ModelRecord, results: Results) -> bool:
