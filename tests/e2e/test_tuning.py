@@ -176,10 +176,10 @@ def test_a_loss_that_explodes_fails_its_job_alone(ai: openai.OpenAI) -> None:
 
 @pytest.mark.slow
 def test_an_engine_killed_in_the_middle_changes_nothing(ai: openai.OpenAI, server: Running) -> None:
-    wanted = {"hyperparameters": {**FAST, "n_epochs": 12}, "seed": 5}
+    wanted = {"hyperparameters": {**FAST, "n_epochs": 6}, "seed": 5}
     whole = over(ai, create(ai, **wanted).id)
     job = create(ai, **wanted)
-    until(lambda: steps(ai, job.id) > 15)
+    until(lambda: steps(ai, job.id) > 8)
     pid = server.life.service.engine.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -211,12 +211,12 @@ def serving(state: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
 def test_a_server_that_ends_in_the_middle_changes_nothing(tmp_path: Path, how: signal.Signals) -> None:
-    wanted = {"hyperparameters": {**FAST, "n_epochs": 12}, "seed": 5}
+    wanted = {"hyperparameters": {**FAST, "n_epochs": 6}, "seed": 5}
     with serving(tmp_path) as (process, url), client_of(url) as ai:
         whole = over(ai, create(ai, **wanted, suffix="whole").id)
         job = create(ai, **wanted, suffix="cut")
         queued = create(ai, suffix="later")
-        until(lambda: steps(ai, job.id) > 15)
+        until(lambda: steps(ai, job.id) > 8)
         process.send_signal(how)
         assert process.wait(30) == (0 if how == signal.SIGINT else -how)
     with serving(tmp_path) as (_, url), client_of(url) as ai:
