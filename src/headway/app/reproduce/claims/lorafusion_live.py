@@ -63,11 +63,11 @@ def small(seed: int, quick: bool) -> Numbers:
 
 def _training(model: str, seed: int, quick: bool, batch_size: int = 8) -> Numbers:
     with tempfile.TemporaryDirectory() as folder, alone():
-        num_examples = 16 if quick else 24
+        num_examples = 10 if quick else 16
         race = _Race(model, Path(folder), seed, num_examples, batch_size)
         race.round(race.tokens[:1])  # whatever is done once is done before it counts
         race.took_s.clear()
-        for nth in range(1 if quick else 3):
+        for nth in range(1 if quick else 2):
             race.round(race.tokens, backwards=nth % 2 == 1)
     return {
         who: {

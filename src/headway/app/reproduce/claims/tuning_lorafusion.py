@@ -117,7 +117,7 @@ CLAIMS = (
             "gains little, for products of some 450 rows keep a processor busy. See the next claim.",
             "`agreeing_digits`: in how many decimal digits all losses of all adapters agree with those of training "
             "each alone; that it is at least 4 is our demand.",
-            "Contestants take turns within each measurement, and the median of three counts; measurements wait for "
+            "Contestants take turns within each measurement, and the mean of two counts; measurements wait for "
             "each other, but other programs on the machine disturb them.",
         ],
     ),
