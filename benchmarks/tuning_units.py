@@ -1,8 +1,8 @@
 """What training in units costs: tokens per second of the trainer, beside a plain `peft` loop on the same rows.
 
 The plain loop is what everybody writes: padded rows, a mask, all logits, `loss.backward()`. The trainer computes those
-microbatches whole, layer by layer, and layer by layer with its activations in blocks of a KV pool. Ways take turns,
-microbatch by microbatch; the medians of the ratios are told.
+microbatches whole, layer by layer, and layer by layer with its activations in blocks of a KV pool, all of them or only what enters
+each layer. Ways take turns, microbatch by microbatch; the medians of the ratios are told.
 
     python benchmarks/tuning_units.py --json
 """
@@ -93,9 +93,9 @@ def measure(folder: Path, num: int, microbatch_tokens: int) -> dict[str, Any]:
     specs = {
         name: TuneSpec(
             job="j", name="n", model=str(shipped_folder()), folder=str(folder / name), tokens=str(folder / "tokens"),
-            microbatch_tokens=microbatch_tokens, checkpoint_steps=0, batch_size=16,
+            microbatch_tokens=microbatch_tokens, checkpoint_steps=0, batch_size=16, recompute=name == "again",
         )
-        for name in ("whole", "layers", "lent")
+        for name in ("whole", "layers", "lent", "again")
     }  # fmt: skip
     prepare(EXAMPLES, None, specs["whole"], print)
     whole, layers = Trainer(specs["whole"]), Trainer(specs["layers"])
@@ -104,6 +104,7 @@ def measure(folder: Path, num: int, microbatch_tokens: int) -> dict[str, Any]:
         "whole": units(whole, whole.num_layers),
         "layers": units(layers, 1),
         "lent": units(lent(specs["lent"]), 1),
+        "again": units(lent(specs["again"]), 1),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for index in range(num):

@@ -26,8 +26,8 @@ FLAGS = {
     ),
     "tune": (
         "<data> --alpha --base --batch-size --checkpoint-steps --device --dropout --dtype --epochs --json "
-        "--learning-rate --max-grad-norm --microbatch-tokens --name --out --plot --rank --schedule --seed --target "
-        "--valid --warmup --weight-decay"
+        "--learning-rate --max-grad-norm --microbatch-tokens --name --out --plot --rank --recompute --schedule --seed "
+        "--target --valid --warmup --weight-decay"
     ),
     "run": ("<file> --html --json --load --out --perfetto --plot --policy --record --requests --seed --set --trace"),
     "compare": (

@@ -7,6 +7,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,19 @@ def test_activations_may_live_in_lent_blocks(tmp_path: Path, llama: str) -> None
     untouched = [index for index in range(400) if index not in blocks]
     assert all(torch.equal(new[untouched], old[untouched]) for new, old in zip(pool, before, strict=True))
     assert any(not torch.equal(new[blocks], old[blocks]) for new, old in zip(pool, before, strict=True))
+
+
+def test_what_is_computed_again_takes_little_memory_and_comes_to_the_same(tmp_path: Path, llama: str) -> None:
+    changes: dict[str, Any] = {"dropout": 0.3, "num_epochs": 1}
+    news, weights = train(make_spec(tmp_path, llama, **changes))
+    saved_bytes = Trainer(make_spec(tmp_path, llama, **changes)).saved_bytes
+    memory = LentMemory([torch.zeros(400, 128, dtype=torch.uint8) for _ in range(6)])
+    trainer = Trainer(make_spec(tmp_path, llama, folder=str(tmp_path / "again"), recompute=True, **changes), memory)
+    assert trainer.saved_bytes < saved_bytes / 5
+    memory.lend(range(memory.blocks_for(trainer.saved_bytes)))
+    others, other_weights = play(trainer, 4)
+    assert losses(others) == losses(news)
+    assert equal(other_weights, weights)
 
 
 def test_too_little_lent_memory_is_an_error_that_can_be_mended(tmp_path: Path, llama: str) -> None:
@@ -360,6 +374,24 @@ def test_only_some_layers_may_be_adapted(tmp_path: Path, llama: str) -> None:
     news, weights = play(Trainer(spec), 3)
     assert losses(news) == pytest.approx(expected, rel=1e-4)
     assert len(weights) == 6
+
+
+def test_who_loads_in_a_thread_leaves_the_default_type_alone(
+    tmp_path: Path, llama: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news, _ = train(make_spec(tmp_path, llama, dtype="bfloat16", num_epochs=1))
+    seen, real = set[torch.dtype](), torch.set_default_dtype
+
+    def note(dtype: torch.dtype) -> None:
+        seen.add(dtype)
+        real(dtype)
+
+    monkeypatch.setattr(torch, "set_default_dtype", note)
+    spec = make_spec(tmp_path, llama, dtype="bfloat16", num_epochs=1, folder=str(tmp_path / "other"))
+    with ThreadPoolExecutor(1) as pool:
+        others, _ = pool.submit(train, spec).result()
+    assert seen <= {torch.float32}
+    assert losses(others) == losses(news)
 
 
 def test_a_base_in_bfloat16_has_an_adapter_in_float32(tmp_path: Path, llama: str) -> None:

@@ -59,6 +59,9 @@ def tune(
     dropout: Annotated[float, _training(help="Share of the adapter's inputs that is dropped.")] = 0.0,
     seed: Annotated[int, _training(help="Of the order of examples and the first weights.")] = 0,
     microbatch_tokens: Annotated[int, _machine(help="The most tokens that are computed at once.")] = 512,
+    recompute: Annotated[
+        bool, _machine("--recompute", help="Keep little while computing, and compute it again on the way back.")
+    ] = False,
     checkpoint_steps: Annotated[int, _machine(help="Steps from one checkpoint to the next; 0 for epochs.")] = 10,
     dtype: Annotated[str, _machine(help="Of the base weights: float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str, _machine(help="auto, cpu or cuda.")] = "auto",
@@ -171,7 +174,7 @@ def _spec(params: dict[str, Any], model: str, name: str, folder: Path) -> TuneSp
 
     same = (
         "rank", "alpha", "batch_size", "learning_rate", "schedule", "weight_decay", "max_grad_norm", "dropout", "seed",
-        "microbatch_tokens", "checkpoint_steps", "dtype", "device",
+        "microbatch_tokens", "recompute", "checkpoint_steps", "dtype", "device",
     )  # fmt: skip
     return TuneSpec(
         job=name,

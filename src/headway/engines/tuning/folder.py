@@ -18,7 +18,7 @@ from headway.engines.tuning.spec import TuneSpec
 RUN = "run.json"
 """The file that says whose folder it is."""
 
-_FREE = ("job", "tokens", "valid_tokens", "folder", "checkpoint_steps", "device")
+_FREE = ("job", "tokens", "valid_tokens", "folder", "checkpoint_steps", "device", "recompute")
 """What may differ from one start of a run to the next: nothing of it changes what is learnt."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,8 +144,13 @@ def load_base(spec: TuneSpec) -> Base:
     device = pretrained.choose_device(spec.device, "tune")
     if spec.dtype == "float16" and device.type == "cpu":
         raise ConfigError("tune: dtype on a CPU must be float32 or bfloat16, got float16. Use float32.")
-    model: Any = pretrained.load_weights(spec.model, described, getattr(torch, spec.dtype), device)
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    # While it loads, `transformers` makes its type the default one of all threads, which others would feel.
+    beside = threading.current_thread() is not threading.main_thread()
+    model: Any = pretrained.load_weights(spec.model, described, torch.get_default_dtype() if beside else dtype, device)
     model.requires_grad_(False)
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
     for module in model.modules():
         if hasattr(module, "layerdrop"):
             module.layerdrop = 0.0  # units know how many layers there are

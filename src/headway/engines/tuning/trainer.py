@@ -219,7 +219,7 @@ class Trainer:
         if not rows.trains and self._valid is not None:
             examples = self._valid
         batch = batch_of(examples, rows, self._grafted.device)
-        return UnderWay(index, rows, batch, self._grafted, memory, self._constants, self._dice)
+        return UnderWay(index, rows, batch, self._grafted, memory, self._constants, self._dice, self.spec.recompute)
 
     def _end(self, way: UnderWay) -> None:
         self._under_way = None

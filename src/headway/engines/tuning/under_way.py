@@ -15,7 +15,7 @@ from headway.engines.tuning.dice import Dice
 from headway.engines.tuning.grafting import Grafted
 from headway.engines.tuning.head import Tally, loss_of
 from headway.engines.tuning.keeping import KeptLayer, keep
-from headway.engines.tuning.memory import Memory
+from headway.engines.tuning.memory import Memory, OwnMemory
 from headway.engines.tuning.order import Rows
 from headway.engines.tuning.tokens import Examples
 
@@ -51,6 +51,13 @@ def batch_of(examples: Examples, rows: Rows, device: torch.device) -> Batch:
     return Batch(*(torch.from_numpy(part).to(device) for part in (ids, places - 1, wanted)))
 
 
+@dataclass(frozen=True)
+class _Entering:
+    """What entered a layer, in memory."""
+
+    handle: Any
+
+
 class UnderWay:
     """Computes one microbatch, some layers at a time.
 
@@ -70,6 +77,8 @@ class UnderWay:
         Addresses of the weights.
     dice : Dice
         Of its dropout.
+    recompute : bool
+        Whether only what enters each layer is kept.
 
     Attributes
     ----------
@@ -92,6 +101,7 @@ class UnderWay:
         memory: Memory,
         constants: frozenset[int],
         dice: Dice,
+        recompute: bool = False,
     ) -> None:
         self.index = index
         self.rows = rows
@@ -106,7 +116,8 @@ class UnderWay:
         self._constants = constants
         self._dice = dice
         self._lowest = next(place for place, weights in enumerate(grafted.by_layer) if weights)
-        self._kept: list[KeptLayer | None] = []
+        self._recompute = recompute
+        self._kept: list[KeptLayer | _Entering | None] = []
         self._between: Any = None
         self._calls: list[Any] = []
 
@@ -127,6 +138,8 @@ class UnderWay:
         while self.layer > first:
             self.layer -= 1
             kept = self._kept.pop()
+            if isinstance(kept, _Entering):
+                kept = self._again(self.layer, kept)
             if kept is not None and gradient is not None:
                 weights = self._grafted.by_layer[self.layer]
                 gradient, self.gradients[self.layer] = kept.backward(gradient, weights)
@@ -142,20 +155,31 @@ class UnderWay:
         return hidden
 
     def _layer(self, index: int, hidden: Tensor) -> Tensor:
-        call = self._calls[index]
+        trains = self.rows.trains and index >= self._lowest
+        if trains and not self._recompute:
+            out, kept = self._keep(index, hidden, self._memory)
+            self._kept.append(kept)
+            return out
+        if self.rows.trains:
+            self._kept.append(_Entering(self._memory.put(hidden)) if trains else None)
+        with self._dice.thrown(self.index, index), torch.no_grad():
+            return self._anatomy.layer(index, hidden, self._calls[index])
+
+    def _keep(self, index: int, hidden: Tensor, memory: Memory) -> tuple[Tensor, KeptLayer | None]:
         with self._dice.thrown(self.index, index):
-            if not self.rows.trains:
-                with torch.no_grad():
-                    return self._anatomy.layer(index, hidden, call)
-            hidden, kept = keep(
-                lambda x: self._anatomy.layer(index, x, call),
+            return keep(
+                lambda x: self._anatomy.layer(index, x, self._calls[index]),
                 hidden,
-                self._memory,
+                memory,
                 self._constants,
                 wants_input=index > self._lowest,
             )
-        self._kept.append(kept)
-        return hidden
+
+    def _again(self, index: int, entering: _Entering) -> KeptLayer | None:
+        """Compute a layer once more, this time to go back through it at once."""
+        hidden = self._memory.get(entering.handle)
+        self._memory.free(entering.handle)
+        return self._keep(index, hidden, OwnMemory())[1]
 
     def _leave(self, hidden: Tensor) -> None:
         trains, batch = self.rows.trains, self._batch
