@@ -1,8 +1,8 @@
 """What training in units costs: tokens per second of the trainer, beside a plain `peft` loop on the same rows.
 
 The plain loop is what everybody writes: padded rows, a mask, all logits, `loss.backward()`. The trainer computes those
-microbatches whole, layer by layer, and layer by layer with its activations in blocks of a KV pool, all of them or only what enters
-each layer. Ways take turns, microbatch by microbatch; the medians of the ratios are told.
+microbatches whole, layer by layer, and layer by layer with its activations in blocks of a KV pool: all of them, or only
+what enters each layer. Ways take turns, microbatch by microbatch; the medians of the ratios are told.
 
     python benchmarks/tuning_units.py --json
 """
