@@ -105,6 +105,19 @@ class OffloadEngine:
     -----
     Source: Chen et al., arXiv 2406.10181; see `headway.policies.tuning.lsp_offload.LspOffload`. Gradients are not
     clipped, for the norm over all layers is not known before the last is computed.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from headway.engines.tuning.lsp_offload_layers import StackLayers
+    >>> from headway.policies.tuning.lsp_offload import LspOffload
+    >>> model = StackLayers([nn.Linear(64, 64) for _ in range(3)], num_inputs=64)
+    >>> engine = OffloadEngine(
+    ...     model, lambda step: torch.ones(4, 128), LspOffload(learn_steps=5), num_steps=3, learning_rate=1e-2
+    ... )
+    >>> found = engine.run()
+    >>> len(found.losses), found.form.width, found.log.num_bytes["up"]  # 3 steps x 3 layers x (32 x 32 + 64) x 4 bytes
+    (3, 32, 39168)
     """
 
     def __init__(

@@ -107,29 +107,54 @@ CLAIMS = (
     ),
     Claim(
         id="live-loss",
-        text="LSP-Offload comes to ZeRO-Offload's accuracy in 33.1% to 62.5% less time; LoRA and GaLore of equal "
-        "memory stay behind.",
+        text="LSP-Offload comes to ZeRO-Offload's accuracy in 33.1% to 62.5% less time.",
         source="abstract and evaluation (middle of the range)",
         hardware=CARD,
-        here=LIVE + "; ZeRO-Offload for 60 steps, all others for 90, on notices with facts of 64 made-up stations",
+        here=LIVE
+        + "; ZeRO-Offload for 70 steps, the others for 105, on made-up notices with codes to be learnt by heart",
         ours="lsp",
         contestants={
             "zero": WHO["zero"],
-            "lsp": "projectors learnt in the first step, 30 iterations",
+            "lsp": "projectors learnt in the first step until the bias is 0.9",
             "lsp-random": "projectors that stay random",
-            "lora": "LoRA of rank 4 in memory",
-            "galore": "GaLore of rank 11 in memory",
         },
         measure=live.losses,
         directions=[
             Below(Of("lsp", "took_s"), Of("zero", "took_s")),
             Below(Of("lsp", "sent_bytes"), Of("zero", "sent_bytes")),
+        ],
+        sizes=[
+            Size(ratio("held_out_loss", "lsp", "zero"), 1.0, slack=0.07),
+            Size(ratio("took_s", "lsp", "zero"), 0.52),
+        ],
+        notes=[
+            "Learning the projectors once is a large share of so short a training; it is part of the time.",
+            "Random projectors train as well or better here, although their bias is several times the gradient: Adam "
+            "undoes their scale. What learning is good for shows in the bias (live-bias), not in the loss.",
+            "With --quick (16 and 24 steps) the first steps, in which squares are behind, are all there is.",
+        ],
+    ),
+    Claim(
+        id="live-memory",
+        text="LoRA and GaLore of equal memory stay behind LSP-Offload's accuracy (HumanEval 45.6, by LoRA 39.3, by "
+        "GaLore 36.4).",
+        source="evaluation, 1.3B model",
+        hardware=CARD,
+        here="Live on the processor: the shipped model, 105 steps on the same notices, each at the best rate tried",
+        ours="lsp",
+        contestants={
+            "lsp": "squares of 96 through projectors of r = 8",
+            "lora": "LoRA of rank 4, with its gradients and moments",
+            "galore": "GaLore of rank 11, with its moments",
+        },
+        measure=live.equal_memory,
+        directions=[
             Below(Of("lsp", "held_out_loss"), Of("galore", "held_out_loss")),
             Below(Of("lsp", "held_out_loss"), Of("lora", "held_out_loss")),
         ],
-        sizes=[
-            Size(ratio("held_out_loss", "lsp", "zero"), 1.0, slack=0.05),
-            Size(ratio("took_s", "lsp", "zero"), 0.52),
+        notes=[
+            "LoRA is ahead here, GaLore about equal: a model and a task as small as these leave a rank of 4 enough "
+            "room. LoRA's rate matters more: twice the best of it ends far behind (0.90 for 0.53 after 150 steps).",
         ],
     ),
     Claim(
