@@ -69,7 +69,7 @@ TIMED: Mapping[str, Callable[[], Policy[OffloadView]]] = {
 
 def timed(seed: int, quick: bool) -> Numbers:
     """Measure steps of all contestants, one after the other in several rounds, and what each sends."""
-    num_steps, num_rounds = (5, 2) if quick else (8, 3)
+    num_steps, num_rounds = (5, 1) if quick else (8, 2)
     feed = batches(seed, num_steps, NUM_EXAMPLES, LENGTH)
     found: dict[str, list[Offloaded]] = {who: [] for who in TIMED}
     memory_s: list[float] = []
@@ -130,7 +130,7 @@ def losses(seed: int, quick: bool) -> Numbers:
 
 def equal_memory(seed: int, quick: bool) -> Numbers:
     """Train as many steps with each contestant that takes about the same memory, through links that take no time."""
-    num_steps = int(MORE * (NUM_STEPS_QUICK if quick else NUM_STEPS))
+    num_steps = NUM_STEPS_QUICK if quick else NUM_STEPS
     with one_thread():
         return {who: _trained(who, seed, num_steps, Rates()) for who in ("lsp", "lora", "galore")}
 

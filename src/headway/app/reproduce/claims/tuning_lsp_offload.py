@@ -140,7 +140,7 @@ CLAIMS = (
         "GaLore 36.4).",
         source="evaluation, 1.3B model",
         hardware=CARD,
-        here="Live on the processor: the shipped model, 105 steps on the same notices, each at the best rate tried",
+        here="Live on the processor: the shipped model, 70 steps on the same notices, each at the best rate tried",
         ours="lsp",
         contestants={
             "lsp": "squares of 96 through projectors of r = 8",
