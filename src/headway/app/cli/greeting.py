@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headway.app.cli.output import err, out, print_json
+from headway.core.errors import missing_extra
 
 if TYPE_CHECKING:
     from headway.app.server.extension import Extension
@@ -31,8 +32,10 @@ class Greeting:
 
     def extend(self, service: Service) -> Extension:
         """Make fine-tuning a part of the server, and remember what is to be told of it."""
-        from headway.app.tuning.extension import extend
-
+        try:
+            from headway.app.tuning.extension import extend
+        except ImportError as error:
+            raise missing_extra(error.name or "python_multipart", "serve", "by fine-tuning") from error
         made = extend(service)
         self._tuning = made.in_words
         return made
