@@ -193,6 +193,22 @@ def test_an_engine_killed_in_the_middle_changes_nothing(ai: openai.OpenAI, serve
     )
 
 
+@pytest.mark.slow
+def test_a_pause_changes_nothing(ai: openai.OpenAI) -> None:
+    wanted = {"hyperparameters": {**FAST, "n_epochs": 6}, "seed": 6}
+    whole = over(ai, create(ai, **wanted).id)
+    job = create(ai, **wanted)
+    until(lambda: steps(ai, job.id) > 8)
+    assert ai.fine_tuning.jobs.pause(job.id).status == "paused"
+    between = over(ai, create(ai).id)  # somebody else's turn
+    assert between.status == "succeeded"
+    assert ai.fine_tuning.jobs.retrieve(job.id).status == "paused"
+    ai.fine_tuning.jobs.resume(job.id)
+    done = over(ai, job.id)
+    assert done.status == "succeeded"
+    assert curve(ai, done) == curve(ai, whole)
+
+
 @contextmanager
 def serving(state: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The server as people start it, with its address."""
