@@ -39,7 +39,7 @@ def attempt(spec: TuneSpec, units: int, delay_s: float) -> bool:
 
 if __name__ == "__main__":
     given, dice = msgspec.json.decode(sys.argv[1], type=TuneSpec), random.Random(int(sys.argv[2]))
-    killed = [not attempt(given, dice.randint(0, 25), dice.random() * 0.02) for _ in range(int(sys.argv[3]))]
+    killed = [not attempt(given, dice.randint(0, 9), dice.random() * 0.02) for _ in range(int(sys.argv[3]))]
     while not attempt(given, 10_000, 0.0):
         pass
     print(sum(killed))

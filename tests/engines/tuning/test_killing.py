@@ -27,7 +27,7 @@ def test_kill_9_at_any_point_changes_nothing(tmp_path: Path, llama: str, num_kil
     script = str(Path(__file__).with_name("killing.py"))
     command = [sys.executable, script, msgspec.json.encode(killed).decode(), "3", str(num_kills)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert int(done.stdout) > num_kills / 2
+    assert int(done.stdout) > num_kills / 4
     assert [news.loss for news in read_curve(Path(killed.folder))] == [n.loss for n in read_curve(Path(spec.folder))]
     weights = load_file(whole.finish() / "adapter_model.safetensors")
     others = load_file(Path(killed.folder) / "adapter" / "adapter_model.safetensors")
