@@ -61,6 +61,7 @@ class Ours(Struct, forbid_unknown_fields=True, omit_defaults=True):
     targets: list[str] | None = None
     dropout: float | None = None
     microbatch_tokens: int | None = None
+    recompute: bool | None = None
     learning_rate: float | None = None
     schedule: str | None = None
     warmup_frac: float | None = None

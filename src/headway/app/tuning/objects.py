@@ -13,7 +13,7 @@ LEARNING_RATE: float = {field.name: field.default for field in msgspec.structs.f
 """What a multiplier of 1 stands for."""
 
 OURS = (
-    "rank", "alpha", "targets", "dropout", "microbatch_tokens", "learning_rate", "schedule", "warmup_frac",
+    "rank", "alpha", "targets", "dropout", "microbatch_tokens", "recompute", "learning_rate", "schedule", "warmup_frac",
     "weight_decay", "max_grad_norm", "checkpoint_steps", "dtype",
 )  # fmt: skip
 """Fields of a `TuneSpec` that a job can set under `headway`, beyond OpenAI's hyperparameters."""

@@ -178,7 +178,8 @@ class Tuning:
         if job.kv_blocks > most:
             raise ConfigError(
                 f"tune {spec.name}: what a microbatch keeps must fit into {most} KV blocks, but it takes "
-                f"{job.kv_blocks}. Set microbatch_tokens below {spec.microbatch_tokens}, or serve with more KV memory."
+                f"{job.kv_blocks}. Set recompute, or microbatch_tokens below {spec.microbatch_tokens}, or serve with "
+                "more KV memory."
             )
         return job
 
