@@ -7,7 +7,7 @@ from headway.core.errors import ConfigError
 from headway.core.slo import Slo, SloClass
 from headway.policies.serving.nouns import Step
 from headway.policies.tuning.beside import Beside
-from headway.policies.tuning.harli import ALONE_FIRST, Harli
+from headway.policies.tuning.harli import ALONE_FIRST, LONG_ALONE, Harli
 from policies.tuning.playing import Player, a_job
 
 
@@ -116,3 +116,14 @@ def test_bad_parameters_are_refused() -> None:
         Harli(margin_frac=1.0)
     with pytest.raises(ConfigError, match="low_free_frac"):
         Harli(low_free_frac=0.5, high_free_frac=0.2)
+
+
+def test_a_first_unit_is_tried_even_where_promises_are_tight() -> None:
+    player = a_player(tpot_s=0.007, layer_s=1e-4)
+    player.request("a")  # so that no unit was seen before
+    player.job(a_job())
+    player.run(300)
+    steps = [step for step, _ in player.steps]
+    first = next(number for number, step in enumerate(steps) if step.tune and step.pieces)
+    assert first >= LONG_ALONE
+    assert sum(1 for step in steps[first:] if step.tune) > 50

@@ -22,6 +22,8 @@ from headway.policies.tuning.slack import Slack
 
 ALONE_FIRST = 16
 """So many steps run without a unit before the first that carries one, so that the first stage knows something."""
+LONG_ALONE = 128
+"""After so many steps without a unit the first is tried wherever a promise leaves any room."""
 ALONE_EVERY = 64
 """Of so many steps one runs without a unit, which keeps the first stage true."""
 
@@ -167,7 +169,9 @@ class Harli:
         predictor, shape = self._predictor(instance.id), shape_of(instance, step)
         care = predictor.error.factor
         if not predictor.knows_units:  # the first tells how long others will take
-            is_safe = predictor.solo_s(instance, shape) * 2 <= allowed_s
+            # Where promises are so tight that it never looks safe, one step is risked to know at all.
+            tries = 1.0 if predictor.num_alone(instance) >= LONG_ALONE else 2.0
+            is_safe = predictor.solo_s(instance, shape) * tries <= allowed_s
             return replace(step, tune=next_layers(job, 1), repeat=1) if is_safe else step
         ahead_s = predictor.ahead_s(job, allowed_s)
         options: list[tuple[bool, float, float, int]] = []
