@@ -45,7 +45,7 @@ RECORDS: list[Record] = [
         pieces=(Piece("r", 3, (0, 2)),),
         speculate={"r": 2},
         share=0.5,
-        tune=TuneUnit("j", 1, (0, 1), "backward"),
+        tune=(TuneUnit("j", 1, (0, 1), "backward"),),
         repeat=3,
     ),
 ]

@@ -113,7 +113,11 @@ CLAIMS = (
         hardware=ON,
         here=HERE + "; 3 requests per second",
         ours="harli",
-        contestants={"alone": "serving alone", **{who: WHO[who] for who in ("harli", "static-split", "unmanaged")}},
+        contestants={
+            "alone": "serving alone",
+            **{who: WHO[who] for who in ("harli", "static-split", "unmanaged")},
+            "promise": "at most",
+        },
         measure=settings.promises,
         directions=[
             Below(Of("harli", "p99_tpot_of_promise"), Of("promise", "p99_tpot_of_promise")),
