@@ -71,6 +71,18 @@ def test_all_of_what_is_lent_can_be_used_again_and_again() -> None:
     assert memory.put(torch.zeros(3 * memory.block_bytes, dtype=torch.uint8))
 
 
+def test_more_may_be_lent_while_some_is_in_use() -> None:
+    memory = LentMemory(make_pool())
+    memory.lend([1, 2, 3])
+    first = memory.put(torch.arange(72))  # all of it
+    memory.lend([4])
+    second = memory.put(torch.arange(24))
+    memory.free(first)
+    memory.free(second)
+    third = memory.put(torch.arange(96))
+    assert torch.equal(memory.get(third), torch.arange(96))
+
+
 def test_what_is_too_large_takes_nothing() -> None:
     memory = LentMemory(make_pool())
     memory.lend([1, 2])

@@ -29,6 +29,7 @@ from headway.policies.serving.seats import ServingView
 from headway.policies.serving.stack import Stack
 from headway.policies.serving.state import InstanceState
 from headway.policies.serving.vllm import Vllm
+from headway.policies.tuning.apart import SetsApart
 from headway.policies.tuning.beside import Beside
 from headway.policies.tuning.wrap import beside, share_of
 
@@ -104,6 +105,9 @@ class Assembly:
         self.grammars = Grammars(config.model, self._facts.vocab_size, self._facts.eos_ids)
         trainers = Trainers(config.model, runner, self._adopted) if config.tuner else None
         self.engine = LlmEngine(board, stepper, intake, line, clock, Compiling(self.grammars), trainers)
+        if isinstance(policy, Beside):  # what it would never lend is better refused than waited for
+            most = policy.memory.most_blocks(instance)
+            self.engine.tuning.most_blocks = min(self.engine.tuning.most_blocks, most)
         self.session = self._session(board)
 
     def ready(self, pid: int) -> Ready:
@@ -216,7 +220,12 @@ def build_policy(config: EngineConfig) -> Policy[ServingBoard]:
             f"this one offers {', '.join(sorted(CAN))}. Choose another policy."
         )
     policy = choose(config.policy, config.policy_params)
-    if not config.tuner or isinstance(policy, Beside):
-        return policy
-    share = share_of(config.tuner, config.tuner_params)
-    return beside(cast("Policy[ServingView]", policy), share, getattr(policy, "name", ""))
+    if config.tuner and not isinstance(policy, Beside):
+        share = share_of(config.tuner, config.tuner_params)
+        policy = beside(cast("Policy[ServingView]", policy), share, getattr(policy, "name", ""))
+    if isinstance(policy, Beside) and isinstance(policy.share, SetsApart):
+        raise ConfigError(
+            "engine: the tuner must train at the instance that serves, for this engine has one, but "
+            "tuning/dedicated sets instances apart. Choose another."
+        )
+    return policy

@@ -40,7 +40,7 @@ class LentMemory:
         self._sides = [cells_of(side) for side in sides]
         self._widths = [side.shape[1] for side in sides]
         self._lent: list[int] = []
-        self._free: list[_Free] = [_Free([]) for _ in sides]
+        self._free: list[_Free] = [_Free([], 0) for _ in sides]
         self._at = 0
 
     @property
@@ -60,7 +60,7 @@ class LentMemory:
     def lend(self, blocks: Sequence[int]) -> None:
         """Use these blocks, too, from now on."""
         self._lent += blocks
-        self._free = [_Free([*free.left(), *blocks]) for free in self._free]
+        self._free = [_Free([*free.left(), *blocks], len(self._lent)) for free in self._free]
 
     def take_back(self) -> list[int]:
         """Use none of the blocks any more; what lay there is lost. Returns which they were."""
@@ -104,7 +104,7 @@ class LentMemory:
 
     def clear(self) -> None:
         """Let others have the blocks of all tensors."""
-        self._free = [_Free(self._lent) for _ in self._sides]
+        self._free = [_Free(self._lent, len(self._lent)) for _ in self._sides]
 
     def bytes_of(self, tensor: Tensor) -> int:
         """How much it takes: its bytes, and what is left over of its last cell."""
@@ -136,10 +136,11 @@ class LentMemory:
 
 
 class _Free:
-    """The free blocks of one side, a pile of them."""
+    """The free blocks of one side, a pile of them, with room for as many as there can be."""
 
-    def __init__(self, blocks: Sequence[int]) -> None:
-        self._pile = np.array(blocks, np.int64)
+    def __init__(self, blocks: Sequence[int], room: int) -> None:
+        self._pile = np.empty(room, np.int64)
+        self._pile[: len(blocks)] = blocks
         self._num = len(blocks)
 
     def left(self) -> list[int]:

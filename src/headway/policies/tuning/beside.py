@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 from msgspec.structs import replace
 
-from headway.core.actions import Action, Move, Start, Wake
-from headway.core.events import Event, Failed, Woke
+from headway.core.actions import Action, Move, Set, Start, Wake
+from headway.core.events import Changed, Event, Failed, Refused, Woke
 from headway.core.nouns import Id, Seconds
 from headway.core.policy import Policy
-from headway.policies.serving.jobs import JobState
+from headway.policies.serving.jobs import TUNE_BLOCKS, JobState
 from headway.policies.serving.nouns import JobArrived, JobFinished, Step, StepDone
 from headway.policies.serving.seats import ServingView
 from headway.policies.serving.state import InstanceState
@@ -54,6 +54,7 @@ class Beside:
         self.name = name or type(share).__name__
         self._waits_until_s: Seconds = -1.0
         self._ids: set[Id] = set()
+        self._owed: set[Id] = set()  # instances whose step under way the share seat knows of, and is told the end of
         self._sets_apart = share if isinstance(share, SetsApart) else None
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -61,6 +62,7 @@ class Beside:
         first, second = rng.spawn(2)
         self._waits_until_s = -1.0
         self._ids = set()
+        self._owed = set()
         self.policy.reset(first)
         self.share.reset(second)
 
@@ -77,13 +79,14 @@ class Beside:
     def decide(self, event: Event, view: ServingView) -> Iterable[Action]:
         """Let serving decide, then see what is left for fine-tuning."""
         serving = self._serving_view(view)
-        if not view.jobs and not self._concerns_us(event):
+        if not view.jobs and not self._owed and not self._concerns_us(event):
             return self.policy.decide(event, serving)
         self._note(event, view)
         held = {state.instance for state in view.jobs.values() if state.under_way}  # until its units are over
         free = [instance for instance in view.instances.values() if instance.id not in held]
         taken = [s for instance in free if (s := self.memory.take_back(instance)) is not None]
         actions = [self._carried(action, view, taken) for action in self.policy.decide(self._told(event), serving)]
+        taken = taken or self._waited_for(view, free, actions)
         if taken:  # serving looks again, now that it has the memory
             return [*taken, *actions, Wake(view.now_s, TAG)]
         actions += self._placed(view)
@@ -113,9 +116,15 @@ class Beside:
     def _note(self, event: Event, view: ServingView) -> None:
         if isinstance(event, JobArrived):
             self._ids.add(event.work.id)
-        if isinstance(event, Woke) and event.tag == TAG:
+        if isinstance(event, Woke) and event.tag == TAG and event.at_s >= self._waits_until_s:
             self._waits_until_s = -1.0
         self.share.hear(event, view)
+        if isinstance(event, StepDone):
+            self._owed.discard(event.instance)
+        elif isinstance(event, Refused) and event.action == "Step":
+            self._owed.discard(event.id)
+        elif isinstance(event, Changed) and not event.up:
+            self._owed.discard(event.resource.id)
 
     # What is done ----------------------------------------------------------------------------------------------------
 
@@ -128,6 +137,7 @@ class Beside:
         if job is None:
             return action
         step = self.share.carry(action, instance, job, view)
+        self._owed.add(instance.id)
         return replace(step, repeat=1) if step.repeat > 1 else step  # the next one may carry something
 
     def _placed(self, view: ServingView) -> list[Action]:
@@ -147,12 +157,26 @@ class Beside:
             moves.append(Move(state.id, to))
         return [*moves, Wake(view.now_s, TAG)]
 
+    def _waited_for(self, view: ServingView, free: Sequence[InstanceState], actions: Sequence[Action]) -> list[Set]:
+        """Take memory back where serving starts nothing for those who wait: it may be what they wait for."""
+        concerned = _concerned(actions)
+        lends = [instance for instance in free if instance.tune_blocks]
+        return [Set(TUNE_BLOCKS, 0, of=i.id) for i in lends if self._is_held_up(i, concerned, view)]
+
+    def _is_held_up(self, instance: InstanceState, concerned: Collection[Id], view: ServingView) -> bool:
+        waits = instance.num_requests or (view.unrouted and self._sets_apart is None)
+        return bool(waits) and not instance.busy and instance.id not in concerned
+
     def _lent(self, view: ServingView, actions: Sequence[Action]) -> list[Action]:
         """Lend memory where jobs need some."""
         lent: list[Action] = []
+        concerned = _concerned(actions)
+        carrying = {action.instance for action in actions if isinstance(action, Step) and action.tune}
         for instance in view.instances.values():
             jobs = [state for state in view.jobs.values() if state.instance == instance.id]
-            if not jobs or any(state.under_way for state in jobs):
+            if not jobs or instance.id in carrying or any(state.under_way for state in jobs):
+                continue
+            if self._is_held_up(instance, concerned, view):
                 continue
             growth = instance.kv.blocks_for(sum(_most_tokens(action, instance, view) for action in actions))
             found = self.memory.lend(instance, jobs, growth)
@@ -162,7 +186,7 @@ class Beside:
 
     def _filled(self, view: ServingView, actions: Sequence[Action]) -> list[Action]:
         """Let units run alone where there is nothing to serve; look again later where none can now."""
-        concerned = {where for action in actions for where in _places(action)}
+        concerned = _concerned(actions)
         steps: list[Action] = []
         is_stuck = False
         for instance in view.instances.values():
@@ -172,6 +196,7 @@ class Beside:
             step = self.share.fill(instance, job, view) if job is not None else None
             if step is not None:
                 steps.append(step)
+                self._owed.add(instance.id)
             is_stuck |= step is None and any(state.instance == instance.id for state in view.jobs.values())
         if is_stuck and not steps and self._waits_until_s <= view.now_s:
             self._waits_until_s = view.now_s + AGAIN_S
@@ -187,6 +212,10 @@ def ready_job(instance: InstanceState, view: ServingView) -> JobState | None:
     amid = [state for state in here if not state.is_between]
     job = amid[0] if amid else min(here, key=lambda state: state.trained_tokens)
     return job if len(instance.tune_blocks) >= job.job.kv_blocks else None
+
+
+def _concerned(actions: Iterable[Action]) -> set[Id]:
+    return {where for action in actions for where in _places(action)}
 
 
 def _places(action: Action) -> tuple[Id, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from headway.core.errors import ConfigError
-from headway.core.events import Event, Refused
+from headway.core.events import Changed, Event, Refused
 from headway.core.nouns import Id, Seconds
 from headway.policies.serving.jobs import JobState
 from headway.policies.serving.nouns import RequestArrived, Step, StepDone, TuneUnit
@@ -136,6 +136,8 @@ class Harli:
                 self._slack.hear(state.promise)
         elif isinstance(event, Refused) and event.action == "Step":
             self._predictor(event.id).forget_step(event.id)
+        elif isinstance(event, Changed) and not event.up:
+            self._predictor(event.resource.id).forget_step(event.resource.id)
 
     def carry(self, step: Step, instance: InstanceState, job: JobState, view: ServingView) -> Step:
         """Return a step with the units that train most within the promises, or as it is."""

@@ -225,6 +225,7 @@ class CoRunPredictor:
     def note(self, instance: InstanceState, step: Step, job: JobState) -> None:
         """Note a step that is about to begin."""
         shape = shape_of(instance, step)
+        self._pace.forget_steps(instance.id)  # there is one at a time: of any other the end was never told
         predicted_s = self.step_s(instance, shape, job, step.share) if step.pieces and step.tune else 0.0
         if not step.tune:
             self._pace.note(instance, step)
@@ -232,10 +233,9 @@ class CoRunPredictor:
         self._noted[instance.id] = (step, shape, job, predicted_s)
 
     def forget_step(self, instance: Id) -> None:
-        """Note that the latest step of an instance was refused."""
-        noted = self._noted.pop(instance, None)
-        if noted is not None and not noted[0].tune:
-            self._pace.take_back(instance)
+        """Note that the latest step of an instance was refused, or is lost."""
+        self._noted.pop(instance, None)
+        self._pace.forget_steps(instance)
 
     def hear(self, event: StepDone, instance: InstanceState) -> None:
         """Learn from a step that is over."""

@@ -28,6 +28,10 @@ class LentMemory:
         self.high_free_frac = high_free_frac
         self.gives_back = gives_back
 
+    def most_blocks(self, instance: InstanceState) -> int:
+        """How many blocks of an instance can be lent at most: those of one that serves nothing."""
+        return instance.kv.num_blocks - math.ceil(self.high_free_frac * instance.kv.num_blocks)
+
     def take_back(self, instance: InstanceState) -> Set | None:
         """Return how memory is taken back from fine-tuning, where serving is short of it."""
         if not instance.tune_blocks or not self._is_short(instance):

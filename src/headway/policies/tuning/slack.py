@@ -15,6 +15,8 @@ TTFT_FRAC = 0.25
 """Of what is left until a first token is due, the share that may be spent on something else."""
 PATIENCE_FRAC = 0.1
 """Of the tightest promise of a first token, the share that an arrival may wait for a unit under way."""
+RECENT = 128
+"""Promises of first tokens count until so many to twice as many have arrived since."""
 
 
 class Slack:
@@ -28,16 +30,20 @@ class Slack:
 
     def __init__(self, margin_frac: float) -> None:
         self._margin_frac = margin_frac
-        self._ttft_s: Seconds = math.inf
+        self._ttft_s = self._before_s = math.inf  # the tightest of the present window, and of the one before
+        self._num_heard = 0
 
     def hear(self, promise: Promise) -> None:
         """Note what somebody who arrives was promised."""
+        if self._num_heard == RECENT:
+            self._before_s, self._ttft_s, self._num_heard = self._ttft_s, math.inf, 0
+        self._num_heard += 1
         self._ttft_s = min(self._ttft_s, promise.ttft_s)
 
     @property
     def patience_s(self) -> Seconds:
-        """How long whoever arrives next can wait, in seconds, going by the tightest promise so far."""
-        return PATIENCE_FRAC * self._ttft_s
+        """How long whoever arrives next can wait, in seconds, going by the tightest promise of late."""
+        return PATIENCE_FRAC * min(self._ttft_s, self._before_s)
 
     def allowed_s(self, instance: InstanceState, step: Step, step_s: Seconds, now_s: Seconds) -> Seconds:
         """Return how long the next step may take, in seconds; what is below `step_s` leaves no room for a unit.

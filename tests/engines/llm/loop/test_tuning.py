@@ -56,6 +56,8 @@ class FakeRun:
             self.state.drop()
 
     def news(self) -> list[TuneNews]:
+        if self.owner.news_fail and self.steps:
+            raise TuneError("tune: f must take what is written there, got: No space left on device. Make room.")
         told, self.told = self.told, []
         return told
 
@@ -75,6 +77,7 @@ class FakeTrainers:
         self.threads: set[bool] = set()
         self.fail_at: tuple[int, str] | None = None
         self.runs: dict[str, FakeRun] = {}
+        self.news_fail = False
         self.wait = threading.Event()
         self.wait.set()
 
@@ -160,6 +163,47 @@ def test_a_run_that_fails_ends_and_the_engine_serves_on() -> None:
             await engine.until(TuneEnded, 2)
         assert engine.line.told("r") == continuation(submit("r", [5], max_tokens=4))
         assert list(trainers.adopted) == ["ft:again"]
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_its_run_and_nothing_else() -> None:
+    async def play() -> None:
+        trainers = FakeTrainers()
+        trainers.news_fail = True
+        async with Play(trainers) as engine:
+            request = submit("r", [5, 6, 7], max_tokens=40, ignore_eos=True)
+            engine.line.give(Tune(spec=a_spec()), request)
+            (ended,) = await engine.until(TuneEnded)
+            assert isinstance(ended, TuneEnded)
+            assert ended.reason == "failed"
+            assert "No space left" in ended.why
+        assert engine.line.told("r") == continuation(request)
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
+def test_where_steps_run_side_by_side_a_run_is_refused_at_once() -> None:
+    async def play() -> None:
+        async with Play(FakeTrainers()) as engine:
+            engine.bench.board.instances["engine"].num_lanes = 2
+            engine.line.give(Tune(spec=a_spec()))
+            (ended,) = await engine.until(TuneEnded)
+            assert isinstance(ended, TuneEnded)
+            assert "2 side by side" in ended.why
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
+def test_whatever_is_wrong_with_an_adapter_the_engine_lives_on() -> None:
+    class Broken(FakeTrainers):
+        def adopt(self, name: str, folder: str) -> None:
+            raise RuntimeError("not enough memory")
+
+    async def play() -> None:
+        async with Play(Broken()) as engine:
+            engine.line.give(Adopt(name="a", folder="b"))
+            assert await engine.until(Adopted) == [Adopted(name="a", why="not enough memory")]
 
     asyncio.run(asyncio.wait_for(play(), 20))
 

@@ -201,8 +201,8 @@ class LlmEngine:
         try:
             if self._trainers is not None:
                 self._trainers.adopt(adopt.name, adopt.folder)
-        except ConfigError as error:
-            why = str(error)
+        except Exception as error:
+            why = str(error) or type(error).__name__
         self._line.send(Adopted(name=adopt.name, why=why))
 
     def _ring(self) -> None:

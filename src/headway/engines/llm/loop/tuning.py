@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from headway.core.clock import Clock
@@ -43,12 +44,15 @@ class Tuning:
     ----------
     spent_s : float
         How long units have taken since the start, in seconds.
+    most_blocks : int
+        The most KV blocks that a run may need; one that needs more is refused.
     """
 
     def __init__(self, board: ServingBoard, line: Line, clock: Clock, trainers: Trainers | None) -> None:
         self.spent_s: Seconds = 0.0
         self._board = board
         (self._instance,) = board.instances.values()
+        self.most_blocks = int(MOST_LENT_FRAC * self._instance.kv.num_blocks)
         self._line = line
         self._clock = clock
         self._trainers = trainers
@@ -74,8 +78,8 @@ class Tuning:
             return
         self._specs[spec.job] = spec
         future = self.pool().submit(self._trainers.load, spec)
-        ring = asyncio.get_running_loop().call_soon_threadsafe
-        future.add_done_callback(lambda _: ring(self._bell.set))
+        ring = partial(_ring, asyncio.get_running_loop(), self._bell)
+        future.add_done_callback(lambda _: ring())
         self._loading.append((spec, future))
 
     def stop(self, stop: StopTune) -> list[Callable[[], Event | None]]:
@@ -150,10 +154,13 @@ class Tuning:
         self.spent_s += took_s
         state = self._board.jobs.get(name)
         why = self._over.pop(name, "")
+        if not why and name in self._runs:
+            try:
+                self._tell_news(name)
+            except Exception as error:  # a checkpoint could not be written
+                why = _sentence(error)
         if why:
             return [partial(self._end, name, "failed", why)]
-        if name in self._runs:
-            self._tell_news(name)
         return [partial(self._finish, name)] if state is not None and state.is_done else []
 
     def fail_all(self, why: str) -> list[Callable[[], Event | None]]:
@@ -174,10 +181,14 @@ class Tuning:
 
     def _job(self, spec: TuneSpec, run: Loaded) -> TuneJob:
         job = run.job(self._clock.now_s())
-        most = int(MOST_LENT_FRAC * self._instance.kv.num_blocks)
-        if job.kv_blocks > most:
+        if self._instance.num_lanes > 1:
             raise ConfigError(
-                f"tune {spec.name}: what a microbatch keeps must fit into {most} KV blocks, but it takes "
+                f"tune {spec.name}: the engine must run one step at a time to train, but its policy runs "
+                f"{self._instance.num_lanes} side by side. Serve with another policy."
+            )
+        if job.kv_blocks > self.most_blocks:
+            raise ConfigError(
+                f"tune {spec.name}: what a microbatch keeps must fit into {self.most_blocks} KV blocks, but it takes "
                 f"{job.kv_blocks}. Set recompute, or microbatch_tokens below {spec.microbatch_tokens}, or serve with "
                 "more KV memory."
             )
@@ -186,6 +197,7 @@ class Tuning:
     def _arrive(self, job: TuneJob) -> Event:
         now_s = self._now_s()
         self._board.tuning.add(job)
+        self.lent()  # what another has left it may use, too
         self._tell_news(job.id)
         return JobArrived(at_s=now_s, work=job)
 
@@ -236,6 +248,11 @@ class Tuning:
     def _now_s(self) -> Seconds:
         self._board.now_s = now_s = self._clock.now_s()
         return now_s
+
+
+def _ring(loop: asyncio.AbstractEventLoop, bell: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the engine has ended meanwhile
+        loop.call_soon_threadsafe(bell.set)
 
 
 def _sentence(error: Exception) -> str:
