@@ -102,6 +102,25 @@ def test_a_slim_model_computes_what_the_plain_one_does(make: Any, batches: Any) 
     assert torch.cosine_similarity(found, exact, dim=0) > 0.98
 
 
+def test_frozen_norms_may_be_kept_whole() -> None:
+    sizes = {}
+    for norm_frac in (0.1, 1.0):
+        recipe = Recipe(norm_frac=norm_frac, counts_bytes=True)
+        done = fine_tune(bert(), sentences(2), policy=SlimFit(schedule="last"), recipe=recipe)
+        sizes[norm_frac] = max(done.saved_bytes)
+    num_values = BATCH * LENGTH * 32
+    assert sizes[1.0] - sizes[0.1] == 4 * (4 * num_values - 8 * (num_values // 10))  # all but the last of five norms
+
+
+def test_weights_that_are_never_frozen_are_no_units() -> None:
+    model = bert()
+    before = weights_of(model)
+    recipe = Recipe(learning_rate=1e-2, always=("classifier",))
+    done = fine_tune(model, sentences(2), freeze_frac=0.9, recipe=recipe)
+    assert "classifier.weight" not in done.num_trained()
+    assert not torch.equal(model.classifier.weight, before["classifier.weight"])
+
+
 def test_padding_is_masked_in_a_slim_model_too() -> None:
     model, (batch,) = bert().eval(), sentences(1)
     mask = torch.ones_like(batch["input_ids"])
@@ -228,7 +247,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_the_model_is_whole() -> None:
     assert all(bool(value.isfinite().all()) for value in model.parameters())
 
 
-@pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"weight_decay": -1.0}, {"memory_bytes": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": 0.0}, {"weight_decay": -1.0}, {"norm_frac": 0.0}, {"memory_bytes": 0.0}]
+)
 def test_a_recipe_out_of_range_is_named(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"slimfit: {next(iter(wrong))} must be"):
         Recipe(**wrong)  # type: ignore[arg-type]

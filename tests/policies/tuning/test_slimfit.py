@@ -47,6 +47,7 @@ def answer(policy: SlimFit, view: FreezingBoard, work: FreezingJob) -> list[obje
     return list(policy.decide(Arrived(at_s=0.0, work=work), view))
 
 
+@settings(deadline=None)
 @given(st.lists(CHANGES, min_size=2, max_size=40), st.data())
 def test_the_units_that_changed_most_are_trained(changes: list[float], data: st.DataObject) -> None:
     num_frozen = data.draw(st.integers(0, len(changes) - 1))
@@ -59,7 +60,7 @@ def test_the_units_that_changed_most_are_trained(changes: list[float], data: st.
     assert all(one.distances[frozen_one] <= min(one.distances[list(active)]) for frozen_one in frozen)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(2, 40), st.integers(0, 2**31), st.data())
 def test_every_unit_is_trained_before_any_is_trained_again(num_units: int, seed: int, data: st.DataObject) -> None:
     num_frozen = data.draw(st.integers(0, num_units - 1))
@@ -73,6 +74,7 @@ def test_every_unit_is_trained_before_any_is_trained_again(num_units: int, seed:
     assert len(seen) == len(set(seen))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 20), st.integers(0, 2**31), st.floats(0.0, 10.0))
 def test_ties_starve_nobody(num_units: int, seed: int, change: float) -> None:
     one = ByChange(num_units, num_units - 1, np.random.default_rng(seed))
@@ -84,7 +86,7 @@ def test_ties_starve_nobody(num_units: int, seed: int, change: float) -> None:
     assert {turns.count(unit) for unit in range(num_units)} == {3}
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 1000), st.data())
 def test_a_unit_is_trained_again_once_the_others_have_settled_below_it(n: int, seed: int, data: st.DataObject) -> None:
     one = ByChange(n, n - 1, np.random.default_rng(seed))
@@ -140,6 +142,7 @@ def test_units_that_read_the_same_keep_it_once() -> None:
     assert work.peak_bytes([1]) == 100 + 4
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 50), st.integers(0, 500), st.integers(0, 500), st.sampled_from("ab")), min_size=1

@@ -21,6 +21,7 @@ from headway.core.errors import ConfigError, TuneError
 from headway.core.events import Arrived, Event, Failed, Finished
 from headway.core.nouns import Resource
 from headway.core.policy import Policy
+from headway.engines.tuning.slimfit_functions import LARGE_FRAC
 from headway.engines.tuning.slimfit_layers import slim
 from headway.engines.tuning.slimfit_units import SavedBytes, job_of, placed, relative_change, units_of
 from headway.policies.tuning.slimfit import SlimFit
@@ -49,8 +50,14 @@ class Recipe(Struct, frozen=True, kw_only=True):
         Of trained units, >= 0; 0.01, as there. Biases do not decay.
     all_biases : bool
         Whether biases, which cost no memory, are always trained, as by the authors' code; else only with their weights.
+    always : tuple of str
+        With what the names of weights begin that are never frozen; the authors' code for CIFAR-10 and STS-B spares its
+        new head, ``"classifier"``, so.
     slim_layers : bool
         Whether layers are exchanged for such as keep less; without, freezing spares what plain layers spare.
+    norm_frac : float
+        The share of its output, largest first, that a frozen slim LayerNorm keeps, in (0, 1]; 0.1, the paper's. Small
+        models, whose outputs have no outliers, lose accuracy by it.
     memory_bytes : float
         What there is, > 0; the policy freezes more, or refuses, where its demand is larger.
     counts_bytes : bool
@@ -62,7 +69,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     learning_rate: float = 1.25e-4
     weight_decay: float = 0.01
     all_biases: bool = True
+    always: tuple[str, ...] = ()
     slim_layers: bool = True
+    norm_frac: float = LARGE_FRAC
     memory_bytes: float = math.inf
     counts_bytes: bool = False
     seed: int = 0
@@ -72,6 +81,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"slimfit: learning_rate must be > 0, got {self.learning_rate}. Try 1e-4.")
         if not self.weight_decay >= 0:
             raise ConfigError(f"slimfit: weight_decay must be >= 0, got {self.weight_decay}. Try 0.01.")
+        if not 0 < self.norm_frac <= 1:
+            raise ConfigError(f"slimfit: norm_frac must be in (0, 1], got {self.norm_frac}. Try 0.1, the paper's.")
         if not self.memory_bytes > 0:
             raise ConfigError(f"slimfit: memory_bytes must be > 0, got {self.memory_bytes}. Leave it out for no bound.")
 
@@ -140,7 +151,7 @@ class SlimFitEngine:
         if not batches:
             raise ConfigError("slimfit: there must be a batch, got none. Give one for each iteration.")
         self._model, self._batches, self._recipe, self._loss = model, batches, recipe, loss
-        self._units = units_of(model)
+        self._units = units_of(model, recipe.always)
         if not self._units:
             raise ConfigError("slimfit: a model must have weights, got none. Give one that can be trained.")
         self.why = ""  # it ended before its time
@@ -231,8 +242,8 @@ class SlimFitEngine:
         known = {id(weight) for weight in weights}
         others = [one for one in self._model.parameters() if id(one) not in known]
         groups = [
-            {"params": weights, "weight_decay": self._recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": weights + [one for one in others if one.dim() > 1], "weight_decay": self._recipe.weight_decay},
+            {"params": [one for one in others if one.dim() <= 1], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=self._recipe.learning_rate)
 
@@ -286,7 +297,7 @@ def fine_tune(
     """
     recipe, policy = recipe or Recipe(), policy or SlimFit()
     was_training = model.training
-    with slim(model) if recipe.slim_layers else nullcontext(model), torch.random.fork_rng():
+    with slim(model, recipe.norm_frac) if recipe.slim_layers else nullcontext(model), torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model.train()
         engine = SlimFitEngine(model, batches, recipe, freeze_frac=freeze_frac, loss=loss)

@@ -16,7 +16,7 @@ from torch.autograd import Function
 from headway.engines.tuning.slimfit_fixed import GELU_INPUT, OPERAND
 
 LARGE_FRAC = 0.1
-"""The share of its output, largest first, that a frozen LayerNorm keeps."""
+"""The share of its output, largest first, that a frozen LayerNorm keeps in the paper."""
 
 
 class SlimLinear(Function):
@@ -48,15 +48,17 @@ class SlimLayerNorm(Function):
     """A LayerNorm over the last dimension that keeps, while it is frozen, the largest of its normalised values."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:  # noqa: D102
+    def forward(  # noqa: D102
+        ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None, eps: float, large_frac: float = LARGE_FRAC
+    ) -> Tensor:
         mean = input.mean(-1, keepdim=True)
         inverse = input.var(-1, keepdim=True, unbiased=False).add_(eps).rsqrt_()
         normal = (input - mean).mul_(inverse)
         ctx.shape = input.shape
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1] or large_frac == 1.0:
             ctx.save_for_backward(normal, inverse, weight)
         else:
-            values, places = _largest(normal, LARGE_FRAC)
+            values, places = _largest(normal, large_frac)
             ctx.save_for_backward(values, inverse, weight, places)
         return normal * weight if bias is None else torch.addcmul(bias, normal, weight)
 
@@ -68,11 +70,11 @@ class SlimLayerNorm(Function):
         of_weight = (gradient * normal).sum(above) if ctx.needs_input_grad[1] else None
         of_bias = gradient.sum(above) if ctx.needs_input_grad[2] else None
         if not ctx.needs_input_grad[0]:
-            return None, of_weight, of_bias, None
+            return None, of_weight, of_bias, None, None
         scaled = gradient * weight
         along = (scaled * normal).mean(-1, keepdim=True)
         of_input = scaled.sub_(scaled.mean(-1, keepdim=True)).addcmul_(normal, along, value=-1).mul_(inverse)
-        return of_input, of_weight, of_bias, None
+        return of_input, of_weight, of_bias, None, None
 
 
 class SlimGelu(Function):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from headway.engines.tuning import slimfit_attention
-from headway.engines.tuning.slimfit_functions import SlimDropout, SlimGelu, SlimLayerNorm, SlimLinear
+from headway.engines.tuning.slimfit_functions import LARGE_FRAC, SlimDropout, SlimGelu, SlimLayerNorm, SlimLinear
 
 
 class Linear(nn.Module):
@@ -27,13 +27,14 @@ class Linear(nn.Module):
 class LayerNorm(nn.Module):
     """Stands for a LayerNorm over the last dimension, whose weights it shares."""
 
-    def __init__(self, plain: nn.LayerNorm) -> None:
+    def __init__(self, plain: nn.LayerNorm, large_frac: float) -> None:
         super().__init__()
+        self.large_frac = large_frac
         self.weight, self.bias, self.eps = plain.weight, plain.bias, plain.eps
 
     def forward(self, input: Tensor) -> Tensor:
         """Return what the plain layer would, for `[..., width]`."""
-        return SlimLayerNorm.apply(input, self.weight, self.bias, self.eps)  # type: ignore[no-any-return, no-untyped-call]
+        return SlimLayerNorm.apply(input, self.weight, self.bias, self.eps, self.large_frac)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Gelu(nn.Module):
@@ -59,7 +60,7 @@ class Dropout(nn.Module):
 
 
 @contextmanager
-def slim(model: nn.Module) -> Iterator[nn.Module]:
+def slim(model: nn.Module, norm_frac: float = LARGE_FRAC) -> Iterator[nn.Module]:
     """Exchange a model's layers for slim ones inside the ``with``; names of weights stay, and so do the weights.
 
     Linear layers, LayerNorms with weights over the last dimension, the exact GELU and dropout are exchanged, and the
@@ -69,6 +70,8 @@ def slim(model: nn.Module) -> Iterator[nn.Module]:
     ----------
     model : torch.nn.Module
         Changed in place.
+    norm_frac : float
+        The share of its output, largest first, that a frozen LayerNorm keeps, in (0, 1]; 0.1, the paper's.
 
     Yields
     ------
@@ -81,7 +84,7 @@ def slim(model: nn.Module) -> Iterator[nn.Module]:
     attention = _attention_of(model)
     try:
         for parent, name, child in exchanged:
-            if (twin := _twin(child, usual)) is not None:
+            if (twin := _twin(child, usual, norm_frac)) is not None:
                 setattr(parent, name, twin.train(child.training))
         if attention is not None:
             slimfit_attention.register()
@@ -94,12 +97,12 @@ def slim(model: nn.Module) -> Iterator[nn.Module]:
             model.set_attn_implementation(attention)  # type: ignore[operator]
 
 
-def _twin(layer: nn.Module, usual_width: int) -> nn.Module | None:
+def _twin(layer: nn.Module, usual_width: int, norm_frac: float) -> nn.Module | None:
     """Return what stands for a layer, or None where it stays."""
     if type(layer) is nn.Linear:
         return Linear(layer, in_bytes=layer.in_features >= 2 * usual_width)
     if type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1 and layer.elementwise_affine:
-        return LayerNorm(layer)
+        return LayerNorm(layer, norm_frac)
     if (type(layer) is nn.GELU and layer.approximate == "none") or type(layer).__name__ == "GELUActivation":
         return Gelu()
     return Dropout(layer.p) if type(layer) is nn.Dropout else None

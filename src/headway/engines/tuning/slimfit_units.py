@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from msgspec import Struct
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from headway.core.nouns import Id
 from headway.engines.tuning import slimfit_layers
-from headway.engines.tuning.slimfit_functions import LARGE_FRAC
 from headway.policies.tuning.slimfit_nouns import FreezingJob, WeightUnit
 
 FLOOR_FRAC = 0.01
@@ -39,13 +39,23 @@ class Unit(Struct):
     biases: list[nn.Parameter] = []
 
 
-def units_of(model: nn.Module) -> list[Unit]:
-    """Return every weight of more than one dimension and that of every LayerNorm, in the model's order."""
+def units_of(model: nn.Module, always: Sequence[str] = ()) -> list[Unit]:
+    """Return every weight of more than one dimension and that of every LayerNorm, in the model's order.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Whose weights they are.
+    always : sequence of str
+        With what the names of weights begin that are never frozen, and so are no units.
+    """
     norms = (nn.LayerNorm, slimfit_layers.LayerNorm)
     found: dict[str, Unit] = {}
     for name, parameter in model.named_parameters():
         layer, _, leaf = name.rpartition(".")
         is_norm = isinstance(model.get_submodule(layer), norms) and leaf == "weight"
+        if name.startswith(tuple(always)):
+            continue
         if parameter.dim() > 1 or is_norm:
             found[name] = Unit(name, parameter, [])
         elif (weight := f"{layer}.weight" if layer else "weight") in found:
@@ -63,24 +73,26 @@ def relative_change(new: Tensor, old: Tensor) -> float:
 class SavedBytes:
     """Counts, while it is entered, the bytes that autograd keeps from forward to backward.
 
-    Memory that is kept twice is counted once; parameters are not counted. One that is given back and kept again while
-    it is entered may be missed, which a forward pass does not do.
+    Memory that is kept twice is counted once; parameters are not counted.
 
     Parameters
     ----------
     parameters : iterable of torch.Tensor
         What is there anyway.
+    lets_go : bool
+        Whether what would be kept is let go, so that counting takes no memory and there can be no backward pass.
     """
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._known = {one.untyped_storage().data_ptr() for one in parameters}
-        self._seen: dict[int, int] = {}
+    def __init__(self, parameters: Iterable[Tensor], lets_go: bool = False) -> None:
+        self._known = {one.untyped_storage()._cdata for one in parameters}
+        self._seen: dict[int, tuple[int, StorageWeakRef]] = {}  # by address, which a reference keeps from being reused
+        self._lets_go = lets_go
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept)
 
     @property
     def num_bytes(self) -> int:
         """Bytes kept so far."""
-        return sum(self._seen.values())
+        return sum([num_bytes for num_bytes, _ in self._seen.values()])
 
     def __enter__(self) -> SavedBytes:
         self._hooks.__enter__()
@@ -91,9 +103,9 @@ class SavedBytes:
 
     def _pack(self, kept: Tensor) -> Tensor:
         memory = kept.untyped_storage()
-        if memory.data_ptr() not in self._known:
-            self._seen[memory.data_ptr()] = memory.nbytes()
-        return kept
+        if memory._cdata not in self._known:
+            self._seen[memory._cdata] = memory.nbytes(), StorageWeakRef(memory)  # type: ignore[no-untyped-call]
+        return kept.new_empty(0) if self._lets_go else kept.detach()  # an output as it is would hold on to its graph
 
 
 def job_of(
@@ -124,16 +136,18 @@ def job_of(
     """
     known = {unit.weight: nth for nth, unit in enumerate(units)}
     found: dict[int, WeightUnit] = {}
+    inputs_seen: list[StorageWeakRef] = []  # as long as they are referred to, no other has their address
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         weight = getattr(module, "weight", None)
         if weight in known:
             nth = known[weight]
             found[nth] = _described(units[nth], module, inputs[0])
+            inputs_seen.append(StorageWeakRef(inputs[0].untyped_storage()))  # type: ignore[no-untyped-call]
 
-    with _watched(model, look), SavedBytes(model.parameters()) as saved:
+    with _watched(model, look), SavedBytes(model.parameters(), lets_go=True) as saved:
         forward()
-    with _frozen(units), SavedBytes(model.parameters()) as saved_frozen:
+    with _frozen(units), SavedBytes(model.parameters(), lets_go=True) as saved_frozen:
         forward()
     described = [found.get(nth, WeightUnit(unit.name, unit.weight.numel(), 0)) for nth, unit in enumerate(units)]
     dynamic = FreezingJob(
@@ -165,11 +179,15 @@ def _described(unit: Unit, module: nn.Module, input: Tensor) -> WeightUnit:
     if isinstance(module, nn.LayerNorm):
         return WeightUnit(unit.name, num_weights, 0)
     if isinstance(module, slimfit_layers.LayerNorm):
-        large = int(LARGE_FRAC * input.numel()) * (size + 4)
+        large = input.numel() * size
+        if module.large_frac < 1.0:
+            large = int(module.large_frac * input.numel()) * (size + 4)
         return WeightUnit(unit.name, num_weights, input.numel() * size, frozen_bytes=large)
-    reads = str(input.untyped_storage().data_ptr())
-    if not isinstance(module, slimfit_layers.Linear | nn.Linear):
+    reads = str(input.untyped_storage()._cdata)
+    if isinstance(module, nn.Embedding):
         return WeightUnit(unit.name, num_weights, input.untyped_storage().nbytes(), reads=reads)
+    if not isinstance(module, slimfit_layers.Linear | nn.Linear):
+        return WeightUnit(unit.name, num_weights, 0)  # what it keeps counts as kept in any case
     flops = 2.0 * input.numel() * unit.weight.shape[0]
     if getattr(module, "in_bytes", False):
         return WeightUnit(unit.name, num_weights, input.numel(), flops=flops)
