@@ -12,7 +12,8 @@ from headway.core.drivers import simulate
 from headway.core.nouns import Resource
 from headway.core.session import Session
 from headway.core.trace import MemoryTrace
-from headway.engines.tuning.slimfit import FineTuned, Recipe, fine_tune
+from headway.engines.tuning.slimfit import fine_tune
+from headway.engines.tuning.slimfit_recipe import FineTuned, Recipe
 from headway.policies.tuning.slimfit import SlimFit
 from headway.policies.tuning.slimfit_board import BYTES
 from headway.policies.tuning.slimfit_nouns import TrainUnits

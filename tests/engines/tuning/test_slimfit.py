@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from headway.core.errors import ConfigError, TuneError
-from headway.engines.tuning.slimfit import Batch, FineTuned, Recipe, fine_tune
+from headway.engines.tuning.slimfit import Batch, fine_tune
 from headway.engines.tuning.slimfit_layers import slim
+from headway.engines.tuning.slimfit_recipe import FineTuned, Recipe
 from headway.engines.tuning.slimfit_units import relative_change, units_of
 from headway.policies.tuning.slimfit import SlimFit
 
@@ -100,6 +101,30 @@ def test_a_slim_model_computes_what_the_plain_one_does(make: Any, batches: Any) 
     plain.backward()
     exact = torch.cat([p.grad.flatten() for p in model.parameters()])
     assert torch.cosine_similarity(found, exact, dim=0) > 0.98
+
+
+def test_a_causal_decoder_with_shared_keys_is_slim_where_it_can_be() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=WORDS,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=LENGTH,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    words = sentences(1)[0]["input_ids"]
+    batch = {"input_ids": words, "labels": words}
+    plain = model(**batch).loss
+    with slim(model):
+        torch.testing.assert_close(model(**batch).loss, plain)
+    assert model.config._attn_implementation == "sdpa"
+    done = fine_tune(model, [batch] * 20, freeze_frac=0.7, recipe=Recipe(learning_rate=1e-2))
+    assert done.losses[-1] < 0.9 * done.losses[0]
 
 
 def test_frozen_norms_may_be_kept_whole() -> None:

@@ -48,6 +48,9 @@ class SlimFit:
     more where memory is short (the paper leaves the rate to the user, and so does this where it fits).
     Whoever trains computes the changes, with a floor under the weights they are divided by.
 
+    The slim layers that turn freezing into less memory are in `headway.engines.tuning.slimfit`, which says what of them
+    is the paper's; `headway reproduce tuning/slimfit` measures both.
+
     Cost: O(units log units) per iteration.
 
     Examples

@@ -67,7 +67,8 @@ def model_of(shape: str, way: Way, num_layers: int = 3, width: int = 128) -> Any
 def fine_tuned(model: Any, shape: str, way: Way, num_iterations: int, seed: int, counts_bytes: bool = False) -> Any:
     """Fine-tune a model on noise; returns what it came to."""
     from headway.app.reproduce.claims.slimfit_models import noise
-    from headway.engines.tuning.slimfit import Recipe, fine_tune
+    from headway.engines.tuning.slimfit import fine_tune
+    from headway.engines.tuning.slimfit_recipe import Recipe
 
     batches = noise(shape, BATCH, LENGTH if shape == "bert" else SIDE, num_iterations, seed)
     recipe = Recipe(slim_layers=way.slim_layers, counts_bytes=counts_bytes, seed=seed)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from headway.app.reproduce.claim import Numbers
 from headway.app.reproduce.claims.slimfit_models import Batch, shaped
-from headway.engines.tuning.slimfit import Recipe, fine_tune
+from headway.engines.tuning.slimfit import fine_tune
+from headway.engines.tuning.slimfit_recipe import Recipe
 from headway.policies.tuning.slimfit import SlimFit
 from headway.policies.tuning.slimfit_schedule import Name
 
@@ -156,9 +157,8 @@ def _half(topic: Tensor, dice: torch.Generator) -> Tensor:
 def _epochs(examples: Batch, num_epochs: int, dice: torch.Generator) -> list[Batch]:
     """Cut examples into batches of 32, in another order in each epoch."""
     orders = [torch.randperm(len(examples["labels"]), generator=dice) for _ in range(num_epochs)]
-    return [
-        {name: value[places] for name, value in examples.items()} for order in orders for places in torch.split(order, 32)
-    ]  # fmt: skip
+    cuts = [places for order in orders for places in torch.split(order, 32)]
+    return [{name: value[places] for name, value in examples.items()} for places in cuts]
 
 
 def _with_new_head(shape: str, source: Any, seed: int) -> Any:

@@ -81,9 +81,9 @@ def _accuracy(shape: str, what: str) -> Claim:
             "Less: by how much accuracy is below that of full fine-tuning. It agrees within 0.8 points of the claim.",
             "The order of schedules (by change, dice, last) is that of the publication's own comparisons, from memory; "
             "that whole norms are better is what is found here.",
-            "Outputs of LayerNorms of a pretrained BERT have outliers, which the largest tenth catches. Those of a model "
-            "of width 64 have none: a tenth holds less than half of their energy, and gradients suffer. That is most of "
-            "what SlimFit loses here. `Recipe.norm_frac` keeps more of them.",
+            "A tenth of a LayerNorm's outputs holds less than half of their energy where there are no outliers, as in "
+            "models of width 64 (large pretrained ones are known for them), and gradients suffer: most of what SlimFit "
+            "loses here. `Recipe.norm_frac` keeps more.",
             "Models that learnt for a minute have far more to learn from a target than BERT-base has: 256 iterations "
             "train each unit some 50 times. The head is new and always trained, as in the authors' code for CIFAR-10.",
         ],
