@@ -21,8 +21,8 @@ def learning_rate(peak: float, schedule: str, warmup_frac: float, step: int, num
 
     Examples
     --------
-    >>> [learning_rate(1.0, "linear", 0.4, step, 5) for step in range(5)]
-    [0.5, 1.0, 1.0, 0.6666666666666666, 0.3333333333333333]
+    >>> [round(learning_rate(1.0, "linear", 0.4, step, 5), 3) for step in range(5)]
+    [0.5, 1.0, 1.0, 0.667, 0.333]
     """
     num_warm = math.ceil(warmup_frac * num_steps)
     if step < num_warm:
