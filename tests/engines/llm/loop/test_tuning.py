@@ -132,10 +132,13 @@ class Play:
             self.serving.cancel()
 
 
-def test_a_run_is_computed_beside_requests_and_served_when_it_is_done() -> None:
+@pytest.mark.parametrize(
+    "policy", [row.id for row in catalogue.rows("tuning") if row.seat == "share" and row.id != "tuning/dedicated"]
+)
+def test_a_run_is_computed_beside_requests_and_served_when_it_is_done(policy: str) -> None:
     async def play() -> None:
         trainers = FakeTrainers()
-        async with Play(trainers) as engine:
+        async with Play(trainers, policy) as engine:
             request = submit("r", [5, 6, 7], max_tokens=40, ignore_eos=True)
             engine.line.give(request, Tune(spec=a_spec()))
             (ended,) = await engine.until(TuneEnded)
