@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headway.app.server.errors import ApiError
 from headway.app.server.offered import Offers
 from headway.app.tuning.dispatch import Ended
 from headway.app.tuning.folder import FILE, JOB, StateFolder, new_id
@@ -194,6 +195,25 @@ async def _check(world: World) -> None:
     assert all(job.finished_at is not None for job in jobs)
     assert all((job.trouble is not None) == (job.status == "failed") for job in jobs)
     assert await world.store.do(lambda books: books.jobs.live()) == []
+
+
+def test_a_name_that_was_given_this_very_moment_is_not_given_again(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        world.service.dispatcher.open()
+        body = JobBody(model="m", training_file=world.file.id, suffix="pirate")
+        job = await world.service.create("", body)
+        while (await world.job(job.id)).status != "succeeded":  # it is in the books, and `served` does not know it
+            await world.settle()
+            world.engine.turn()
+        with pytest.raises(ApiError, match="served already"):
+            await world.service.create("", body)
+        await world.service.close()
+
+    world = World(tmp_path)
+    try:
+        asyncio.run(asyncio.wait_for(play(world), 20))
+    finally:
+        world.close()
 
 
 def test_a_job_of_another_base_waits(tmp_path: Path) -> None:

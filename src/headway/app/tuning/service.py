@@ -263,10 +263,12 @@ class TuningService:
 
     async def _enter(self, job: JobRecord) -> None:
         if job.name in self._served():
-            message = f"A model named '{job.name}' is served already. Choose another suffix, or delete that model."
-            raise taken(message, "suffix")
+            raise _served_already(job.name)
 
         def enter(books: Books) -> None:
+            model = books.models.get(job.name)  # one that was made this very moment is not offered yet
+            if model is not None and model.fits == fingerprint(self._trainer.model):
+                raise _served_already(job.name)
             if len(books.jobs.live()) >= MAX_LIVE_JOBS:
                 raise too_busy(RETRY_AFTER_S)
             transitions.created(books, job)
@@ -284,3 +286,8 @@ class TuningService:
             self.dispatcher.leave(id)
         self.dispatcher.beat()
         return job
+
+
+def _served_already(name: str) -> ApiError:
+    message = f"A model named '{name}' is served already. Choose another suffix, or delete that model."
+    return taken(message, "suffix")

@@ -269,6 +269,11 @@ class Models:
         """Offer a model no longer."""
         self._database.execute("DELETE FROM models WHERE name = ?", name)
 
+    def get(self, name: str) -> ModelRecord | None:
+        """The model of this name, if there is one."""
+        row = self._database.execute("SELECT record FROM models WHERE name = ?", name).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=ModelRecord)
+
     def every(self) -> list[ModelRecord]:
         """All tuned models, by name."""
         rows = self._database.execute("SELECT record FROM models ORDER BY name")

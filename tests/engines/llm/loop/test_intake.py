@@ -78,6 +78,12 @@ def test_a_policy_that_needs_more_than_the_engine_can_is_one_clear_error(monkeyp
         build_policy(EngineConfig(model="any", policy="serving/orca"))
 
 
+@pytest.mark.parametrize("told", [{"tuner": "tuning/dedicated"}, {"policy": "tuning/dedicated"}])
+def test_a_tuner_with_instances_of_its_own_is_refused_where_there_is_one(told: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="tuning/dedicated sets instances apart"):
+        build_policy(EngineConfig(model="any", **told))
+
+
 @pytest.mark.parametrize(
     ("policy", "params"),
     [
