@@ -13,7 +13,7 @@ import pytest
 
 from app.tuning.serving import GOOD, LINE
 from headway.app.server.lifecycle import _loop_factory
-from headway.app.tuning.child import COMMAND, ChildPreparer
+from headway.app.tuning.child import COMMAND, MOST_AT_ONCE, ChildPreparer
 from headway.app.tuning.errand import Errand, in_words
 from headway.app.tuning.reading import bring
 from headway.app.tuning.records import JobRecord
@@ -73,6 +73,19 @@ def test_a_full_disk_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.Mo
     made = bring(Errand(training=str(tmp_path / "t"), folder=str(tmp_path / "d"), model=str(model), context_tokens=99))
     assert made.trouble is not None
     assert made.trouble.code == "disk_full"
+
+
+def test_few_processes_read_at_the_same_time(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, sys, time; here = pathlib.Path(sys.argv[1]); mine = here / str(os.getpid()); mine.touch();"
+        'num = len(list(here.iterdir())); time.sleep(0.1); mine.unlink(); print(\'{"faults": ["%d"]}\' % num)'
+    )
+    reader = ChildPreparer(lambda _: tmp_path, "m", lambda: 9, [sys.executable, "-c", script, str(tmp_path)])
+
+    async def all_at_once() -> list[list[str]]:
+        return await asyncio.gather(*[reader.faults(tmp_path) for _ in range(6)])
+
+    assert max(int(faults[0]) for faults in asyncio.run(all_at_once())) <= MOST_AT_ONCE
 
 
 def test_few_faults_are_put_into_words() -> None:

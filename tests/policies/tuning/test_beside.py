@@ -13,7 +13,7 @@ from headway.policies.serving.jobs import JobState
 from headway.policies.serving.nouns import Step, StepDone
 from headway.policies.serving.promises import Promise
 from headway.policies.serving.seats import ServingView
-from headway.policies.tuning.harli import Harli
+from headway.policies.tuning.harli import Harli, _shares
 from headway.policies.tuning.harli_predictor import CoRunPredictor
 from headway.policies.tuning.slack import PATIENCE_FRAC, RECENT, Slack
 from headway.policies.tuning.wrap import beside
@@ -119,3 +119,12 @@ def test_one_impatient_request_is_forgotten() -> None:
     for _ in range(2 * RECENT):
         slack.hear(Promise(ttft_s=1.0, tpot_s=math.inf))
     assert slack.patience_s == pytest.approx(PATIENCE_FRAC)
+
+
+def test_however_finely_the_compute_can_be_split_few_shares_are_looked_at() -> None:
+    def num_looked_at(num_shares: int) -> int:
+        player = Player(beside(catalogue.build("serving/sarathi"), Harli()), frozenset({"tune", "share"}))
+        player.instance.num_shares = num_shares
+        return len(list(_shares(player.instance, player.board)))
+
+    assert [num_looked_at(num) for num in (1, 2, 16, 17, 128)] == [1, 2, 16, 9, 17]

@@ -18,6 +18,8 @@ from headway.core.errors import EngineError
 
 COMMAND = (sys.executable, "-m", "headway.app.tuning.reading")
 STDERR = 2
+MOST_AT_ONCE = 2
+"""So many processes read at the same time; further errands wait."""
 QUIET = {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -47,6 +49,7 @@ class ChildPreparer:
         self._model = model
         self._context_tokens = context_tokens
         self._command = tuple(command)
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def faults(self, path: Path) -> list[str]:
         """What is wrong with the lines of a file."""
@@ -70,6 +73,10 @@ class ChildPreparer:
         )
 
     async def _send(self, errand: Errand) -> Brought:
+        async with self._room:
+            return await self._run(errand)
+
+    async def _run(self, errand: Errand) -> Brought:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,

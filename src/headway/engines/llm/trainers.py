@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
+from msgspec.structs import replace
+
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 from headway.engines.tuning.news import TuneNews
@@ -65,7 +67,9 @@ class Trainers:
         if spec.model != self._model:
             raise ConfigError(f"tune {spec.name}: model must be the one served ({self._model}), got {spec.model}.")
         torch.set_num_threads(1)
-        memory = LentMemory(self._runner.kv_sides)
+        sides = self._runner.kv_sides
+        memory = LentMemory(sides)
+        spec = replace(spec, device=sides[0].device.type)  # where its activations live
         run = Run(Trainer(spec, memory), memory)
         self._memories.add(memory)
         return run

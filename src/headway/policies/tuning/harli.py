@@ -27,6 +27,9 @@ LONG_ALONE = 128
 ALONE_EVERY = 64
 """Of so many steps one runs without a unit, which keeps the first stage true."""
 
+MOST_SHARES = 16
+"""So many are looked at, however finely the compute can be split."""
+
 PROBE_EVERY = 64
 """After so many steps without a unit one is tried, if it could fit when it is as quick as it ever was."""
 
@@ -226,6 +229,6 @@ def next_layers(job: JobState, num_layers: int) -> tuple[TuneUnit, ...]:
 def _shares(instance: InstanceState, view: ServingView) -> Iterator[float]:
     """Yield the shares that the pieces could get, smallest first."""
     if "share" in view.can:
-        for part in range(1, instance.num_shares):
+        for part in range(1, instance.num_shares, -(-instance.num_shares // MOST_SHARES)):
             yield round(part / instance.num_shares, 6)
     yield 1.0

@@ -211,6 +211,24 @@ def test_whatever_is_wrong_with_an_adapter_the_engine_lives_on() -> None:
     asyncio.run(asyncio.wait_for(play(), 20))
 
 
+def test_units_beside_pieces_do_not_wait_for_what_is_being_loaded() -> None:
+    async def play() -> None:
+        trainers = FakeTrainers()
+        async with Play(trainers, "tuning/static-split") as engine:
+            engine.line.give(Tune(spec=a_spec("a")))
+            while "a" not in trainers.runs:
+                await asyncio.sleep(0)
+            trainers.wait.clear()
+            request = submit("r", [5, 6, 7], max_tokens=40, ignore_eos=True)
+            engine.line.give(Tune(spec=a_spec("b")), Tune(spec=a_spec("c")), request)
+            (ended,) = await engine.until(TuneEnded)
+            assert ended == TuneEnded(id="a", reason="succeeded", folder="folder/a")
+            trainers.wait.set()
+            await engine.until(TuneEnded, 3)
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
 @pytest.mark.parametrize("when", ["loading", "computing"])
 def test_a_run_can_be_stopped_at_any_time(when: str) -> None:
     async def play() -> None:

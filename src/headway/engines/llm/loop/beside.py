@@ -33,7 +33,7 @@ class Beside:
             torch.set_num_threads(rest)
             return tuning.run(step.tune)
 
-        self._units = tuning.pool().submit(compute)
+        self._units = tuning.beside().submit(compute)
 
     def join(self) -> Seconds:
         """Wait for the units, and give this thread back what it had; returns how long they took, in seconds."""

@@ -61,7 +61,8 @@ class Tuning:
         self._runs: dict[Id, Loaded] = {}
         self._loading: deque[tuple[TuneSpec, Future[Loaded]]] = deque()
         self._over: dict[Id, str] = {}  # runs to be ended with their step, and why
-        self._workers: ThreadPoolExecutor | None = None
+        self._loader: ThreadPoolExecutor | None = None
+        self._computer: ThreadPoolExecutor | None = None
 
     @property
     def num_runs(self) -> int:
@@ -77,7 +78,9 @@ class Tuning:
             self._tell_end(spec.job, "failed", "this engine trains nothing")
             return
         self._specs[spec.job] = spec
-        future = self.pool().submit(self._trainers.load, spec)
+        if self._loader is None:
+            self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        future = self._loader.submit(self._trainers.load, spec)
         ring = partial(_ring, asyncio.get_running_loop(), self._bell)
         future.add_done_callback(lambda _: ring())
         self._loading.append((spec, future))
@@ -142,11 +145,11 @@ class Tuning:
                 log.exception("the fine-tuning run %s failed", name)
         return self._clock.now_s() - start_s
 
-    def pool(self) -> ThreadPoolExecutor:
-        """The threads in which runs are loaded, and units computed beside pieces."""
-        if self._workers is None:
-            self._workers = ThreadPoolExecutor(2, thread_name_prefix="tune")  # one loads while the other computes
-        return self._workers
+    def beside(self) -> ThreadPoolExecutor:
+        """The thread in which units are computed beside pieces; nothing else keeps it busy."""
+        if self._computer is None:
+            self._computer = ThreadPoolExecutor(1, thread_name_prefix="tune")
+        return self._computer
 
     def concluded(self, step: Step, took_s: Seconds) -> list[Callable[[], Event | None]]:
         """Tell the news of the units of a step that is over; returns what is to be told of runs that have ended."""
@@ -174,8 +177,8 @@ class Tuning:
                 run.save()
             except Exception as error:
                 log.warning("the fine-tuning run %s could not be saved: %s", name, error)
-        if self._workers is not None:
-            self._workers.shutdown(wait=False, cancel_futures=True)
+        for workers in filter(None, (self._loader, self._computer)):
+            workers.shutdown(wait=False, cancel_futures=True)
 
     # What happens to a run -------------------------------------------------------------------------------------------
 
