@@ -77,7 +77,7 @@ def run(board: ServingBoard, todo: Step) -> list[str]:
         (Step(instance="gpu", pieces=(Piece("a", 1),), share=0.5), "this executor cannot share"),
         (Step(instance="gpu", pieces=(Piece("a", 1),), share=0.0), "this executor cannot share"),
         (Step(instance="gpu", pieces=(Piece("a", 1),), speculate={"a": 2}), "this executor cannot speculate"),
-        (Step(instance="gpu", pieces=(), tune=TuneUnit("j", 0, (0, 1), "forward")), "this executor cannot tune"),
+        (Step(instance="gpu", pieces=(), tune=(TuneUnit("j", 0, (0, 1), "forward"),)), "this executor cannot tune"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_reason_and_changes_nothing(action: Action, why: str) -> None:
