@@ -66,6 +66,8 @@ class FakeRun:
 
     def finish(self) -> str:
         assert self.state.is_done
+        assert threading.current_thread() is not threading.main_thread()
+        self.owner.disk.wait(10)
         return f"folder/{self.spec.job}"
 
 
@@ -80,6 +82,8 @@ class FakeTrainers:
         self.news_fail = False
         self.wait = threading.Event()
         self.wait.set()
+        self.disk = threading.Event()
+        self.disk.set()
 
     def load(self, spec: TuneSpec) -> FakeRun:
         assert threading.current_thread() is not threading.main_thread()
@@ -207,6 +211,30 @@ def test_whatever_is_wrong_with_an_adapter_the_engine_lives_on() -> None:
         async with Play(Broken()) as engine:
             engine.line.give(Adopt(name="a", folder="b"))
             assert await engine.until(Adopted) == [Adopted(name="a", why="not enough memory")]
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_requests_do_not_wait_for_an_adapter_that_is_written(stopped: bool) -> None:
+    async def play() -> None:
+        trainers = FakeTrainers()
+        trainers.disk.clear()
+        async with Play(trainers) as engine:
+            engine.line.give(Tune(spec=a_spec()))
+            while not (engine.bench.board.jobs and engine.bench.board.jobs["run"].is_done):
+                await asyncio.sleep(0.001)
+            request = submit("r", [5, 6, 7], max_tokens=8, ignore_eos=True)
+            engine.line.give(request, *([StopTune(id="run")] if stopped else []))
+            while "r" not in engine.line.outputs() or not engine.line.outputs()["r"][-1].finish:
+                await asyncio.sleep(0.001)
+            assert bool(engine.told(TuneEnded)) == stopped
+            trainers.disk.set()
+            (ended,) = await engine.until(TuneEnded)
+            assert isinstance(ended, TuneEnded)
+            assert ended.reason == ("cancelled" if stopped else "succeeded")
+        assert engine.line.told("r") == continuation(request)
+        assert bool(trainers.adopted) != stopped
 
     asyncio.run(asyncio.wait_for(play(), 20))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Any, TypeVar
 
 from headway.core.clock import Clock
 from headway.core.errors import ConfigError, HeadwayError
@@ -21,6 +22,8 @@ from headway.policies.serving.board import ServingBoard
 from headway.policies.serving.nouns import JobArrived, Step, TuneJob, TuneUnit
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_LENT_FRAC = 0.8
 """A run that needs a larger share of the KV memory is refused: serving would have nothing left."""
@@ -60,6 +63,7 @@ class Tuning:
         self._specs: dict[Id, TuneSpec] = {}
         self._runs: dict[Id, Loaded] = {}
         self._loading: deque[tuple[TuneSpec, Future[Loaded]]] = deque()
+        self._writing: list[tuple[Id, Loaded, Future[str]]] = []  # runs at their end, and their adapters
         self._over: dict[Id, str] = {}  # runs to be ended with their step, and why
         self._loader: ThreadPoolExecutor | None = None
         self._computer: ThreadPoolExecutor | None = None
@@ -78,12 +82,7 @@ class Tuning:
             self._tell_end(spec.job, "failed", "this engine trains nothing")
             return
         self._specs[spec.job] = spec
-        if self._loader is None:
-            self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-        future = self._loader.submit(self._trainers.load, spec)
-        ring = partial(_ring, asyncio.get_running_loop(), self._bell)
-        future.add_done_callback(lambda _: ring())
-        self._loading.append((spec, future))
+        self._loading.append((spec, self._submit(partial(self._trainers.load, spec))))
 
     def stop(self, stop: StopTune) -> list[Callable[[], Event | None]]:
         """End a run; returns what is to be told. No unit of it is computed when the engine hears of this."""
@@ -95,8 +94,10 @@ class Tuning:
         return [partial(self._end, stop.id, "cancelled")]
 
     def loaded(self) -> list[Callable[[], Event | None]]:
-        """Take in runs that were loaded meanwhile; returns what is to be told."""
-        found: list[Callable[[], Event | None]] = []
+        """Take in runs that were loaded, or adapters that were written, meanwhile; returns what is to be told."""
+        written = [entry for entry in self._writing if entry[2].done()]
+        self._writing = [entry for entry in self._writing if entry not in written]
+        found: list[Callable[[], Event | None]] = [partial(self._serve, *entry) for entry in written]
         while self._loading and self._loading[0][1].done():
             spec, future = self._loading.popleft()
             if self._over.pop(spec.job, ""):
@@ -116,9 +117,10 @@ class Tuning:
         return found
 
     async def rung(self) -> None:
-        """Wait until a run is loaded."""
+        """Wait until a run is loaded, or its adapter written."""
         self._bell.clear()
-        if not (self._loading and self._loading[0][1].done()):
+        futures: list[Future[Any]] = [future for _, future in self._loading] + [future for *_, future in self._writing]
+        if not any(future.done() for future in futures):
             await self._bell.wait()
 
     def lent(self) -> None:
@@ -204,11 +206,28 @@ class Tuning:
         self._tell_news(job.id)
         return JobArrived(at_s=now_s, work=job)
 
-    def _finish(self, name: Id) -> Event | None:
-        """Let a run that has come to its end be served."""
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have something done beside serving; the bell rings when it is."""
+        if self._loader is None:
+            self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        future = self._loader.submit(work)
+        ring = partial(_ring, asyncio.get_running_loop(), self._bell)
+        future.add_done_callback(lambda _: ring())
+        return future
+
+    def _finish(self, name: Id) -> None:
+        """Have the adapter of a run that has come to its end written; nobody waits for the disk meanwhile."""
+        run = self._runs.get(name)
+        if run is not None:  # it was not stopped this very moment
+            self._writing.append((name, run, self._submit(run.finish)))
+
+    def _serve(self, name: Id, run: Loaded, written: Future[str]) -> Event | None:
+        """Let what a run has come to be served, unless it was stopped meanwhile."""
         assert self._trainers is not None
+        if self._runs.get(name) is not run:
+            return None
         try:
-            folder = self._runs[name].finish()
+            folder = written.result()
             self._tell_news(name)
             self._trainers.adopt(self._specs[name].name, folder)
         except Exception as error:
