@@ -37,7 +37,7 @@ class Shape:
 
 
 SHAPES = {
-    "small": Shape(2, 64, 900, 5e-3),
+    "small": Shape(2, 64, 350, 5e-3),
     "large": Shape(3, 96, 1200, 4e-3),
     "other": Shape(3, 96, 1200, 4e-3, is_other=True),
 }

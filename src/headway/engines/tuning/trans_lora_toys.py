@@ -1,10 +1,10 @@
 """Toy text for transfers of adapters: families of strings, and what is done with them. No torch here.
 
 A line is a marker and three to five letters, ``3acf``. A *family* of lines has four of ten markers and six of twelve
-letters. A *task* takes lines of one family, and does with the letters what stands for the marker: turn them around,
-sort them, put the first last, take the letter after each, or leave them. Toy models were trained on lists of lines,
-family by family, so that they go on with a list in its manner, and on operations named by a capital. What a marker
-stands for they have never seen twice the same: that is what an adapter learns.
+letters. A *task* takes lines of one family, and does with the letters what the marker stands for, one of two
+operations: turn them around, sort them, put the first last, take the letter after each, leave them. Toy models were
+trained on lists of lines, family by family, so that they go on with a list in its manner, and on operations named by a
+capital. What a marker stands for they have never seen twice the same: that is what an adapter learns.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MARKERS = "0123456789"
 OPERATIONS = "RSFNC"
 """Reverse, sort, first last, next letters, copy."""
 NUM_MARKERS, NUM_LETTERS = 4, 6
+NUM_MEANINGS = 2
 SHORTEST, LONGEST = 3, 5
 BASES = Path(__file__).parent / "shipped" / "trans-lora"
 """Folders of the toy bases: ``small`` and ``large`` with one tokenizer, ``other`` with another."""
@@ -64,7 +65,7 @@ class Family:
 
 
 class Task:
-    """A family of lines, and an operation for each of its markers.
+    """A family of lines, and one of two operations for each of its markers.
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ class Task:
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([7, seed])
         self.family = Family(rng)
-        self.operations = dict(zip(self.family.markers, rng.permutation(list(OPERATIONS)), strict=False))
+        names = rng.choice(list(OPERATIONS), NUM_MEANINGS, replace=False)
+        self.operations = {marker: str(names[nth % NUM_MEANINGS]) for nth, marker in enumerate(self.family.markers)}
 
     def answer(self, line: str) -> str:
         """The right answer to a line of the family."""

@@ -21,9 +21,12 @@ class Transfer(Work, frozen=True, kw_only=True):
     Parameters
     ----------
     source : str
-        The base that the adapter belongs to; its discriminator does, too.
+        The base that the adapter belongs to.
     target : str
         The base that it is moved to.
+    judge : str
+        The base that the discriminator belongs to; empty where it is `source`. An adapter that is moved again keeps its
+        first discriminator.
     wanted : int
         Examples to train on, >= 1; 250, which most experiments of the paper have.
     num_epochs : int
@@ -33,12 +36,15 @@ class Transfer(Work, frozen=True, kw_only=True):
     kind: str = "transfer"
     source: Id
     target: Id
+    judge: Id = ""
     wanted: int = 250
     num_epochs: int = 20
 
     def base(self, stage: Stage) -> Id:
         """The base that a stage computes with."""
-        return self.target if stage in ("generate", "train") else self.source
+        if stage in ("generate", "train"):
+            return self.target
+        return (self.judge or self.source) if stage == "filter" else self.source
 
 
 class Base(Struct, frozen=True, kw_only=True):
