@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from headway.core import catalogue
 from headway.core.events import Event
@@ -128,3 +129,13 @@ def test_however_finely_the_compute_can_be_split_few_shares_are_looked_at() -> N
         return len(list(_shares(player.instance, player.board)))
 
     assert [num_looked_at(num) for num in (1, 2, 16, 17, 128)] == [1, 2, 16, 9, 17]
+
+
+def test_a_job_that_never_fits_is_in_no_other_ones_way() -> None:
+    player = Player(beside(catalogue.build("serving/sarathi"), Harli()))
+    player.job(a_job(kv_blocks=20))
+    player.run(5)
+    player.job(replace(a_job(kv_blocks=390), id="large"))
+    player.run(100)
+    assert player.board.jobs["job"].trained_tokens > 0
+    assert player.steps[-1][0].tune[0].job == "job"

@@ -205,13 +205,14 @@ class Beside:
 
 
 def ready_job(instance: InstanceState, view: ServingView) -> JobState | None:
-    """Return the job that goes on at an instance: the one with a microbatch under way, else the one trained least."""
+    """Return the job that goes on at an instance, of those that have their memory.
+
+    It is the one with a microbatch under way, else the one trained least.
+    """
     here = [s for s in view.jobs.values() if s.instance == instance.id and not s.under_way and not s.is_done]
-    if not here:
-        return None
-    amid = [state for state in here if not state.is_between]
-    job = amid[0] if amid else min(here, key=lambda state: state.trained_tokens)
-    return job if len(instance.tune_blocks) >= job.job.kv_blocks else None
+    able = [state for state in here if len(instance.tune_blocks) >= state.job.kv_blocks]
+    amid = [state for state in able if not state.is_between]
+    return amid[0] if amid else min(able, key=lambda state: state.trained_tokens, default=None)
 
 
 def _concerned(actions: Iterable[Action]) -> set[Id]:

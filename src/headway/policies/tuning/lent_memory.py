@@ -52,14 +52,13 @@ class LentMemory:
         started_blocks : int
             How many blocks the decision under way takes besides, >= 0.
         """
-        wanted = max((state.job.kv_blocks for state in jobs), default=0)
-        more = wanted - len(instance.tune_blocks)
-        if more <= 0:
-            return None
+        lent = len(instance.tune_blocks)
         spare = math.ceil(self.high_free_frac * instance.kv.num_blocks) + instance.num_running
-        left = instance.kv.num_free - started_blocks - more
-        fits = left >= spare and not self._waits_for_memory(instance, left)  # or it would be taken back at once
-        return Set(TUNE_BLOCKS, wanted, of=instance.id) if fits else None
+        for wanted in sorted({state.job.kv_blocks for state in jobs if state.job.kv_blocks > lent}, reverse=True):
+            left = instance.kv.num_free - started_blocks - (wanted - lent)
+            if left >= spare and not self._waits_for_memory(instance, left):  # or it would be taken back at once
+                return Set(TUNE_BLOCKS, wanted, of=instance.id)
+        return None
 
     def _is_short(self, instance: InstanceState) -> bool:
         low = math.ceil(self.low_free_frac * instance.kv.num_blocks) + instance.num_running
