@@ -310,8 +310,11 @@ def ends_of(policy: Stack | OneByOne, seed: int, num: int) -> tuple[list[Event],
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1 << 30),
-    # Who learns how long steps take learns something else from a mean over repeats.
-    id=st.sampled_from([row.id for row in catalogue.rows("serving") if "learned-pace" not in row.tags]),
+    # Who learns how long steps take learns something else from a mean over repeats; and what NanoFlow admits hangs on
+    # the mean length of outputs, which changes with every end at another instance, too.
+    id=st.sampled_from(
+        [row.id for row in catalogue.rows("serving") if "learned-pace" not in row.tags and row.id != "serving/nanoflow"]
+    ),
     num=st.integers(1, 3),
 )
 def test_what_is_repeated_comes_to_the_same_as_one_step_at_a_time(seed: int, id: str, num: int) -> None:
