@@ -111,7 +111,9 @@ def test_one_process_at_a_time_trains_in_a_folder(data: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["--rank", "0"], "tune: rank must be in 1..1024, got 0. Try 8."),
+        (["--rank", "0"], "tune: --rank must be in 1..1024, got 0. Try 8."),
+        (["--epochs", "0"], "tune: --epochs must be >= 1, got 0."),
+        (["--batch-size", "0"], "tune: --batch-size must be"),
         (["--schedule", "wavy"], "schedule must be one of linear, cosine, constant, got wavy"),
         (["--target", "q_prj"], "targets must be linear layers within the decoder layers"),
         (["--base", "/nowhere"], "model /nowhere: there must be such a folder"),

@@ -179,12 +179,19 @@ def test_a_file_is_given_up_after_20_faults(tmp_path: Path) -> None:
     checked = check_lines(write(tmp_path / "a.jsonl", *[b"no"] * 50))
     assert len(checked.faults) == 20
     assert checked.faults[-1].startswith("line 20: ")
+    assert str(FaultyExamples(tmp_path, checked.faults)).endswith("And 17 or more, for the rest was not read.")
 
 
 def test_a_mark_at_the_beginning_and_empty_lines_do_no_harm(tmp_path: Path) -> None:
     line = json.dumps(chat(USER, ANSWER)).encode()
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + line + b"\r\n\r\n" + line + b"\n\n")
     assert check_lines(tmp_path / "a.jsonl") == examples.Checked(kind="chat", num_examples=2, faults=[])
+
+
+def test_a_file_in_utf_16_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(chat(USER, ANSWER)) + "\n", encoding="utf-16")
+    told = "line 1: must be UTF-8, got UTF-16; save the file as UTF-8."
+    assert check_lines(tmp_path / "a.jsonl").faults == [told]
 
 
 def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_a_job_goes_on_when_the_engine_died(model: Path, tmp_path: Path) -> None
         done = until(ai, job.id, "succeeded")
         assert done.trained_tokens == 2000
         said = texts(ai, job.id)
-        assert sum("The engine ended (its process ended (killed by SIGKILL))" in text for text in said) == 1
+        assert sum("The engine ended: its process ended (killed by SIGKILL)" in text for text in said) == 1
         assert "Training goes on after step 10 of 20." in said
         steps = [text.split(":")[0] for text in said if text.startswith("Step ")]
         assert steps == [f"Step {number}/20" for number in range(1, 21)]  # each told once

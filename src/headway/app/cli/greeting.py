@@ -89,7 +89,7 @@ def _memory(num_blocks: int, block_size: int) -> str:
 def _show(url: str, model: str, lines: Mapping[str, Any]) -> None:
     out().print(f"\nServing on {url}", style="bold")
     for what, value in lines.items():
-        out().print(f"  {what:<9}{value}", markup=False)
+        out().print(f"  {what:<9}{value}", markup=False, soft_wrap=True)
     out().print(_try(url, model), markup=False, soft_wrap=True)
 
 

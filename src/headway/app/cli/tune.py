@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -176,18 +178,35 @@ def _spec(params: dict[str, Any], model: str, name: str, folder: Path) -> TuneSp
         "rank", "alpha", "batch_size", "learning_rate", "schedule", "weight_decay", "max_grad_norm", "dropout", "seed",
         "microbatch_tokens", "recompute", "checkpoint_steps", "dtype", "device",
     )  # fmt: skip
-    return TuneSpec(
-        job=name,
-        name=name,
-        model=model,
-        folder=str(folder),
-        tokens=str(folder / TOKENS),
-        valid_tokens=str(folder / VALID_TOKENS) if params["valid"] else "",
-        num_epochs=params["epochs"],
-        warmup_frac=params["warmup"],
-        targets=tuple(params["target"] or ()),
-        **{field: params[field] for field in same},
-    )
+    with _by_flags():
+        return TuneSpec(
+            job=name,
+            name=name,
+            model=model,
+            folder=str(folder),
+            tokens=str(folder / TOKENS),
+            valid_tokens=str(folder / VALID_TOKENS) if params["valid"] else "",
+            num_epochs=params["epochs"],
+            warmup_frac=params["warmup"],
+            targets=tuple(params["target"] or ()),
+            **{field: params[field] for field in same},
+        )
+
+
+@contextmanager
+def _by_flags() -> Iterator[None]:
+    """Have errors name the flag that was typed, not the field that it sets."""
+    from headway.core.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        where, _, rest = str(error).partition(" must ")
+        field = where.removeprefix("tune: ")
+        if not rest or not field.isidentifier():
+            raise
+        flag = {"num_epochs": "epochs", "warmup_frac": "warmup"}.get(field, field).replace("_", "-")
+        raise ConfigError(f"tune: --{flag} must {rest}") from error
 
 
 def _train(spec: TuneSpec, json: bool) -> dict[str, Any]:
@@ -260,7 +279,10 @@ def _print(told: dict[str, Any], folder: Path) -> None:
         said += f", loss {told['first_loss']:.3f} -> {told['loss']:.3f}"
     if told["valid_loss"] is not None:
         said += f", validation loss {told['valid_loss']:.3f} (accuracy {told['valid_accuracy']:.1%})"
-    said += f"; {told['duration_s']:.1f} s, {told['tokens_per_s']:,.0f} tokens/s"
+    if told["tokens_per_s"]:
+        said += f"; {told['duration_s']:.1f} s, {told['tokens_per_s']:,.0f} tokens/s"
+    elif told["finished"]:
+        said += "; it was done before"
     out().print(said, markup=False, soft_wrap=True)
     if told["finished"]:
         out().print(f"The adapter is in {told['adapter']}. Serve it:", markup=False, soft_wrap=True)

@@ -63,7 +63,7 @@ class ModelTokenizer:
 
     def encode(self, text: str, special: bool = True) -> list[int]:
         """Turn text into tokens, here and now."""
-        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=special, verbose=False)
         return tokens
 
     def decode(self, tokens: Sequence[int], hide_special: bool = True) -> str:

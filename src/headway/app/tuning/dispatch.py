@@ -266,7 +266,7 @@ class Dispatcher:
     async def _note_death(self, id: str, why: str) -> None:
         self._num_deaths += 1
         if self._num_deaths < MAX_DEATHS:
-            text = f"The engine ended ({why}). The job goes on from its last checkpoint when it is there again."
+            text = f"The engine ended: {why}. The job goes on from its last checkpoint when it is there again."
             await self._insist(lambda books: transitions.say(books, id, text, level="warn"))
             return
         text = f"The engine ended {MAX_DEATHS} times in a row while it trained this job, at last because {why}."

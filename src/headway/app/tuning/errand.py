@@ -47,4 +47,4 @@ class Brought(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def in_words(faults: Sequence[str]) -> str:
     """Say what is wrong with a file, in a few sentences."""
     told = " ".join(fault if fault.endswith(".") else f"{fault}." for fault in faults[:MAX_TOLD])
-    return told + (f" That is not all: {len(faults)} faults were found." if len(faults) > MAX_TOLD else "")
+    return told + (f" That is not all: at least {len(faults)} faults were found." if len(faults) > MAX_TOLD else "")

@@ -25,6 +25,7 @@ MOST_LINE_BYTES = 1 << 24
 """A line may be so long."""
 
 _BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class FaultyExamples(ConfigError):
@@ -190,6 +191,9 @@ class _Reading:
             while (raw := file.readline(MOST_LINE_BYTES + 1)) and len(self._faults) < MOST_FAULTS:
                 self._line += 1
                 self.num_bytes += len(raw)
+                if self._line == 1 and raw.startswith(_UTF16_BOMS):
+                    self.note("must be UTF-8, got UTF-16; save the file as UTF-8")
+                    return
                 try:
                     if len(raw) > MOST_LINE_BYTES:
                         _skip_line(file)
@@ -239,4 +243,5 @@ def _check_length(lesson: Lesson, context_tokens: int) -> None:
 
 def _in_words(faults: list[str]) -> str:
     told = " ".join(faults[:3])
-    return told + (f" And {len(faults) - 3} more." if len(faults) > 3 else "")
+    or_more = "or more, for the rest was not read" if len(faults) >= MOST_FAULTS else "more"
+    return told + (f" And {len(faults) - 3} {or_more}." if len(faults) > 3 else "")

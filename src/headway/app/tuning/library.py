@@ -184,4 +184,4 @@ def _lasts_s(fields: dict[str, str]) -> int | None:
 
 
 def _faulty(faults: Sequence[str]) -> ApiError:
-    return invalid(f"The file cannot be trained on. {in_words(faults)}", "file", "invalid_file_format")
+    return invalid(f"The file cannot be trained on: {in_words(faults)}", "file", "invalid_file_format")

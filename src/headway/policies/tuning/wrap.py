@@ -51,13 +51,12 @@ def share_of(tuner: str, params: Mapping[str, Any]) -> Any:
 
     Raises
     ------
-    UnknownName, ConfigError
+    ConfigError
         When there is none, it takes another seat, or its parameters are wrong.
     """
-    row = catalogue.find(tuner)
-    if row.family != "tuning" or row.seat != "share":
-        able = ", ".join(other.id for other in catalogue.rows("tuning") if other.seat == "share")
-        raise ConfigError(f"tuner: must be one of {able}, got {row.id}. Choose one of them.")
+    able = [row.id for row in catalogue.rows("tuning") if row.seat == "share"]
+    if tuner not in able:
+        raise ConfigError(f"tuner: must be one of {', '.join(able)}, got {tuner}. Choose one of them.")
     return decode(catalogue.load(tuner), params, where=tuner)
 
 
