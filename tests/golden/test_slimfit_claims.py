@@ -28,18 +28,20 @@ def test_one_gpu_where_there_were_three_and_two() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["bert", "vit"])
-def test_a_live_process_takes_less_than_half(shape: str) -> None:
-    found = slimfit_live.memory(shape, 0, quick=False)
-    assert 2.2 / 1.5 < found["full"]["peak_bytes"] / found["slimfit"]["peak_bytes"] < 2.2 * 2
-    assert found["full"]["saved_bytes"] / found["slimfit"]["saved_bytes"] > 3
-    assert found["frozen"]["saved_bytes"] > 2 * found["slimfit"]["saved_bytes"]
+def test_a_live_process_takes_less_than_half() -> None:
+    found = slimfit_live.memory(0, quick=False)
+    for shape in ("bert", "vit"):
+        peak = {who: numbers[f"{shape}_peak_bytes"] for who, numbers in found.items()}
+        saved = {who: numbers.get(f"{shape}_saved_bytes", 0.0) for who, numbers in found.items()}
+        assert 2.2 / 1.5 < peak["full"] / peak["slimfit"] < 2.2 * 2
+        assert saved["full"] > 3 * saved["slimfit"]
+        assert saved["frozen"] > 2 * saved["slimfit"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["bert", "vit"])
-def test_units_chosen_by_change_learn_more_than_the_last(shape: str) -> None:
-    found = accuracies(shape, 0, quick=False)
-    right = {who: numbers["accuracy_frac"] for who, numbers in found.items()}
-    assert right["full"] > 0.8
-    assert right["slimfit"] > right["full"] - 0.12
+def test_units_chosen_by_change_learn_nearly_as_much_as_all(shape: str) -> None:
+    right = {who: numbers["accuracy_frac"] for who, numbers in accuracies(shape, 0, quick=False).items()}
+    assert right["full"] > 0.85
+    assert right["full"] - 0.15 < right["slimfit"] < right["whole-norms"] + 0.02
+    assert right["whole-norms"] > right["full"] - 0.07

@@ -1,6 +1,6 @@
 """A process that measures ways to fine-tune, each in a child that has loaded the libraries and done nothing yet.
 
-``python -m headway.app.reproduce.claims.slimfit_alone SHAPE SEED NUM_ITERATIONS`` prints one line of JSON.
+``python -m headway.app.reproduce.claims.slimfit_alone SEED NUM_ITERATIONS`` prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -22,11 +22,18 @@ LIBRARIES = (
 """Loaded before children are forked, so that each of them need not."""
 
 
-def main(shape: str, seed: int, num_iterations: int) -> dict[str, dict[str, float]]:
-    """Measure all ways; returns bytes by way."""
+def main(seed: int, num_iterations: int) -> dict[str, dict[str, float]]:
+    """Measure all ways with both shapes; returns bytes by way."""
     for library in LIBRARIES:
         importlib.import_module(library)
-    return {who: _in_a_child(shape, who, seed, num_iterations) for who in WAYS}
+    return {
+        who: {
+            name: size
+            for shape in ("bert", "vit")
+            for name, size in _in_a_child(shape, who, seed, num_iterations).items()
+        }
+        for who in WAYS
+    }
 
 
 def _in_a_child(shape: str, who: str, seed: int, num_iterations: int) -> dict[str, float]:
@@ -50,5 +57,5 @@ def _in_a_child(shape: str, who: str, seed: int, num_iterations: int) -> dict[st
 
 
 if __name__ == "__main__":
-    found = main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    found = main(int(sys.argv[1]), int(sys.argv[2]))
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n")

@@ -75,14 +75,13 @@ def fine_tuned(model: Any, shape: str, way: Way, num_iterations: int, seed: int,
     return fine_tune(model, batches, freeze_frac=way.freeze_frac, recipe=recipe)
 
 
-def memory(shape: str, seed: int, quick: bool) -> Numbers:
-    """Measure what each way takes, each in a process of its own."""
+def memory(seed: int, quick: bool) -> Numbers:
+    """Measure what each way takes with both shapes, each in a process of its own."""
     num_iterations = 4 if quick else 12  # by the twelfth, AdamW has moments for every unit
     command = [
         sys.executable,
         "-m",
         "headway.app.reproduce.claims.slimfit_alone",
-        shape,
         str(seed),
         str(num_iterations),
     ]
@@ -93,10 +92,10 @@ def memory(shape: str, seed: int, quick: bool) -> Numbers:
 
 
 def taken(shape: str, who: str, seed: int, num_iterations: int) -> dict[str, float]:
-    """Fine-tune in a process that does nothing else; returns the most bytes it took.
+    """Fine-tune in a process that does nothing else; returns the most bytes it took, named after the shape.
 
-    ``peak_bytes`` is by how much memory grew, model included: with a GPU the most that was allocated there, without one
-    the largest resident set of the process. ``saved_bytes`` is the most that was kept from forward to backward.
+    Its peak is by how much memory grew, model included: with a GPU the most that was allocated there, without one the
+    largest resident set of the process. Saved is the most that was kept from forward to backward.
     """
     import torch
 
@@ -110,7 +109,8 @@ def taken(shape: str, who: str, seed: int, num_iterations: int) -> dict[str, flo
     before = _resident_bytes("VmRSS")
     done = fine_tuned(model_of(shape, way).to(device), shape, way, num_iterations, seed, counts_bytes=counts)
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else _resident_bytes("VmHWM") - before
-    return {"peak_bytes": float(peak)} | ({"saved_bytes": float(max(done.saved_bytes))} if counts else {})
+    saved = {f"{shape}_saved_bytes": float(max(done.saved_bytes))} if counts else {}
+    return {f"{shape}_peak_bytes": float(peak)} | saved
 
 
 def pace(shape: str, seed: int, quick: bool) -> Numbers:

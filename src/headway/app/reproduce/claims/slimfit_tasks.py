@@ -22,7 +22,7 @@ from headway.policies.tuning.slimfit_schedule import Name
 
 Part = Literal["source", "target"]
 NUM_TOPICS, WORDS_PER_TOPIC, HALF = 8, 8, 8
-PURITY_FRAC = 0.5
+PURITY_FRAC = 0.85
 """Of words that are of their half's topic; the others are of any."""
 PIXELS, NOISE = 16, 0.7
 NUM_CLASSES = {
@@ -126,7 +126,7 @@ def accuracies(shape: str, seed: int, quick: bool) -> Numbers:
     source = pretrained(shape, seed, 60 if quick else 400)
     dice = torch.Generator().manual_seed(10_000 + seed)
     examples, unseen = made(shape, "target", 2048, dice), made(shape, "target", 4096, dice)
-    batches = _epochs(examples, 1 if quick else 4, dice)
+    batches = _epochs(examples, 1 if quick else 3, dice)
     found = {}
     for who, (freeze_frac, schedule, norm_frac) in WAYS.items():
         model = _with_new_head(shape, source, seed)
