@@ -196,7 +196,7 @@ def _targets(spec: TuneSpec, model: nn.Module, anatomy: Anatomy) -> list[str]:
         known = ", ".join(sorted({name.rpartition(".")[2] for name in inside}))
         wrong = ", ".join(sorted(set(spec.targets) - last)) or "none"
         raise ConfigError(
-            f"tune: targets must be linear layers within the decoder layers of {spec.model} ({known}), got {wrong}. "
+            f"tune: targets must be linear layers within the decoder layers of the model ({known}), got {wrong}. "
             "Leave targets out for all of them."
         )
     meant = {name for name in names.values() if name.rpartition(".")[2] in last}
