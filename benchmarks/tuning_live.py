@@ -45,6 +45,8 @@ ARMS = (
     "alone", "tuning/harli", "tuning/static-split", "tuning/when-idle", "tuning/unmanaged", "tuning/co-serve",
 )  # fmt: skip
 SAFE_BASELINES = ("tuning/static-split", "tuning/when-idle")
+UNSAFE = ("tuning/unmanaged", "tuning/co-serve")
+"""Measured with the first seed alone: nobody takes them for safe."""
 SLO = SloClass(name="default", slos=(Slo("ttft_s", 0.5), Slo("tpot_s", 0.05)))
 KEPT = 0.98
 """So many of those who are served alone are given what they were promised, at the capacity."""
@@ -242,6 +244,7 @@ def _numbers(
 async def capacity_of(args: argparse.Namespace) -> float:
     """Find the largest rate at which serving alone keeps its promises, within 5%."""
     low, high = 0.0, args.first_rate
+    args = argparse.Namespace(**{**vars(args), "seconds": min(args.seconds, 10.0)})
     while (await play("alone", high, args, seed=0))["kept_frac"] >= KEPT:
         low, high = high, 1.6 * high
     low = low or high / 8
@@ -267,8 +270,12 @@ async def main(args: argparse.Namespace) -> None:
     for load in args.loads:
         for seed in range(1, args.seeds + 1):
             for arm in args.arms:
+                if seed > 1 and arm in UNSAFE:
+                    continue
                 row = {"load": load} | await play(arm, load * rate, args, seed)
                 rows.append(row)
+                if args.json:  # what there is, should it be broken off
+                    Path(args.json).write_text(json.dumps({"about": _about(args), "rows": rows}, indent=1) + "\n")
                 print(_line(row), file=sys.stderr, flush=True)
     found = {
         "about": _about(args),
@@ -294,7 +301,7 @@ def summary(rows: Sequence[dict[str, Any]], args: argparse.Namespace) -> dict[st
         }
         alone = means.get("alone", {}).get("kept_frac", float("nan"))
         for found in means.values():
-            found["is_safe"] = found["kept_frac"] >= alone - POINT
+            found["is_safe"] = bool(found["kept_frac"] >= alone - POINT)
         safe = [means[a]["tune_tokens_per_s"] for a in SAFE_BASELINES if a in means and means[a]["is_safe"]]
         if safe and max(safe) > 0 and "tuning/harli" in means:
             ratios.append(means["tuning/harli"]["tune_tokens_per_s"] / max(safe))
