@@ -9,6 +9,7 @@ proportion, or as the nearest larger one did. What observations deviate from it 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -180,6 +181,7 @@ class CoRunPredictor:
         self.solo_error, self.error, self.unit_error = Caution(), Caution(), Caution()
         self._pace = Pace()
         self._slow, self._unit_slow, self._units = Slowdown(), Slowdown(), UnitTimes()
+        self._num_full: Counter[str] = Counter()
         self._noted: dict[Id, tuple[Step, Shape, JobState, Seconds]] = {}
 
     def num_alone(self, instance: InstanceState) -> int:
@@ -263,11 +265,15 @@ class CoRunPredictor:
             factor = self.unit_factor(round(1.0 - step.share, 6)) if step.share < 1.0 else 1.0
             self.unit_error.learn(self._units.predict_s(step.tune, job) * factor, took_s)
         if step.share == 1.0:
+            self._num_full.update(unit.phase for unit in step.tune)
             self._units.learn(step.tune, job, took_s)
-        elif self.knows_units:  # what it says of one kind of unit against another is learnt beside pieces, too
+        elif self.knows_units:
             rest = round(1.0 - step.share, 6)
             self._unit_slow.learn(rest, ONE, took_s / self._units.predict_s(step.tune, job))
-            self._units.learn(step.tune, job, took_s / self._unit_slow.factor(rest, ONE))
+            # A phase that was hardly seen with all of the compute is learnt from what it took with less. Others are
+            # not: time and factor would drift against each other.
+            if any(self._num_full[unit.phase] < FEW for unit in step.tune):
+                self._units.learn(step.tune, job, took_s / self._unit_slow.factor(rest, ONE))
 
     def _features(self, instance: InstanceState, shape: Shape, tokens: int, solo_s: Seconds) -> NDArray[np.float64]:
         fixed_s, *_, context_s, _, _ = self._pace.marginal_s(instance)

@@ -65,9 +65,10 @@ class Slack:
             bound_s = state.promise.tpot_s
             if bound_s == math.inf or state.first_token_s is None:
                 continue
-            # The mean over its tokens is promised; a token that is late is made up for before anything else.
-            due_s = state.first_token_s + state.output_tokens * bound_s
-            allowed_s = min(allowed_s, keep * bound_s, due_s - now_s)
+            # The mean over its tokens is promised. The next token comes out with the pieces, whatever follows these;
+            # what follows them delays the one after it.
+            due_s = state.first_token_s + (state.output_tokens + 1) * bound_s
+            allowed_s = min(allowed_s, keep * bound_s, due_s - step_s - now_s)
         return min(allowed_s, step_s + self.patience_s)
 
     def _ttft_slack_s(self, instance: InstanceState, step: Step, step_s: Seconds, now_s: Seconds) -> Seconds:
