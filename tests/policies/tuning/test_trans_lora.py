@@ -89,6 +89,7 @@ def test_a_base_that_does_not_fit_beside_goes_and_its_weights_come() -> None:
 
 def play(policy: TransLora, board: TransferBoard, kept_frac: float) -> list[Run | Reject]:
     """Answer every run at once, with so large a share of texts kept."""
+    policy.reset(np.random.default_rng(0))
     done: list[Run | Reject] = []
     event = Arrived(at_s=0.0, work=Transfer(id="x", arrival_s=0.0, source="old", target="new"))
     while board.transfers:
