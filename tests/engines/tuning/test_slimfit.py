@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import math
 from typing import Any
@@ -135,6 +136,25 @@ def test_frozen_norms_may_be_kept_whole() -> None:
         sizes[norm_frac] = max(done.saved_bytes)
     num_values = BATCH * LENGTH * 32
     assert sizes[1.0] - sizes[0.1] == 4 * (4 * num_values - 8 * (num_values // 10))  # all but the last of five norms
+
+
+def test_what_its_user_froze_is_left_alone() -> None:
+    model = bert()
+    model.bert.embeddings.requires_grad_(False)
+    before = weights_of(model)
+    done = fine_tune(model, sentences(3), freeze_frac=0.0, recipe=Recipe(learning_rate=1e-2))
+    assert not [name for name in done.num_trained() if "embeddings" in name]
+    for name, value in model.named_parameters():
+        assert value.requires_grad == ("embeddings" not in name)
+        if "embeddings" in name:
+            assert torch.equal(value, before[name])
+
+
+def test_it_runs_where_a_loop_runs_already() -> None:
+    async def notebook() -> FineTuned:
+        return fine_tune(bert(), sentences(2))
+
+    assert asyncio.run(notebook()).losses == fine_tune(bert(), sentences(2)).losses
 
 
 def test_weights_that_are_never_frozen_are_no_units() -> None:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import torch
@@ -147,8 +148,6 @@ class SlimFitEngine:
                 bias.requires_grad_(True)
 
     def _job(self, freeze_frac: float | None) -> FreezingJob:
-        for parameter in self._model.parameters():
-            parameter.requires_grad_(True)
         batch = placed(self._batches[0], self._model)
         with torch.random.fork_rng():
             return job_of(
@@ -163,7 +162,7 @@ class SlimFitEngine:
     def _make_optimizer(self) -> torch.optim.AdamW:
         weights = [unit.weight for unit in self._units]
         known = {id(weight) for weight in weights}
-        others = [one for one in self._model.parameters() if id(one) not in known]
+        others = [one for one in self._model.parameters() if one.requires_grad and id(one) not in known]
         groups = [
             {"params": weights + [one for one in others if one.dim() > 1], "weight_decay": self._recipe.weight_decay},
             {"params": [one for one in others if one.dim() <= 1], "weight_decay": 0.0},
@@ -183,12 +182,13 @@ def fine_tune(
     recipe: Recipe | None = None,
     loss: LossOf = loss_of,
 ) -> FineTuned:
-    """Fine-tune all weights of a model, freezing most of them in each iteration.
+    """Fine-tune the weights of a model, freezing most of them in each iteration.
 
     Parameters
     ----------
     model : torch.nn.Module
-        On any device; changed in place. Its layers are its own again afterwards, and all its weights can be trained.
+        On any device; changed in place. Weights that do not require gradients are left alone. Afterwards its layers are
+        its own again, and what required gradients does.
     batches : sequence of mapping of str to torch.Tensor
         What each iteration computes, in order; the first as large as any. Repeat them for several epochs.
     freeze_frac : float or None
@@ -219,16 +219,28 @@ def fine_tune(
     (6, 6)
     """
     recipe, policy = recipe or Recipe(), policy or SlimFit()
-    was_training = model.training
+    was_training, trainable = model.training, [one for one in model.parameters() if one.requires_grad]
     with slim(model, recipe.norm_frac) if recipe.slim_layers else nullcontext(model), torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model.train()
         engine = SlimFitEngine(model, batches, recipe, freeze_frac=freeze_frac, loss=loss)
         try:
-            asyncio.run(serve(engine, policy, seed=recipe.seed))
+            _run(serve(engine, policy, seed=recipe.seed))
         finally:
             model.train(was_training)
-            model.requires_grad_(True)
+            for parameter in trainable:
+                parameter.requires_grad_(True)
     if len(engine.result.losses) < len(batches):
         raise TuneError(f"slimfit: {engine.why}.")
     return engine.result
+
+
+def _run(job: Coroutine[None, None, object]) -> None:
+    """Run to the end, also where a loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(job)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, job).result()

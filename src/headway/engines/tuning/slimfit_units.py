@@ -45,7 +45,7 @@ def units_of(model: nn.Module, always: Sequence[str] = ()) -> list[Unit]:
     Parameters
     ----------
     model : torch.nn.Module
-        Whose weights they are.
+        Whose weights they are; those that do not require gradients now are left alone.
     always : sequence of str
         With what the names of weights begin that are never frozen, and so are no units.
     """
@@ -54,7 +54,7 @@ def units_of(model: nn.Module, always: Sequence[str] = ()) -> list[Unit]:
     for name, parameter in model.named_parameters():
         layer, _, leaf = name.rpartition(".")
         is_norm = isinstance(model.get_submodule(layer), norms) and leaf == "weight"
-        if name.startswith(tuple(always)):
+        if name.startswith(tuple(always)) or not parameter.requires_grad:
             continue
         if parameter.dim() > 1 or is_norm:
             found[name] = Unit(name, parameter, [])
