@@ -51,7 +51,7 @@ class TuningRoutes:
 
     def __init__(self, service: TuningService, max_body_bytes: int) -> None:
         self._service = service
-        self._library = service.library
+        self._files = service.files
         self._max_body_bytes = max_body_bytes
 
     def table(self) -> list[Route]:
@@ -77,28 +77,28 @@ class TuningRoutes:
 
     async def upload(self, request: Request, owner: str) -> Response:
         """Take a file in."""
-        return _json(file_object(await self._library.upload(request, owner)))
+        return _json(file_object(await self._files.upload(request, owner)))
 
     async def files(self, request: Request, owner: str) -> Response:
         """List files."""
         page = page_of(request.query_params, default=MOST_FILES, most=MOST_FILES)
-        listing = await self._library.page(owner, page, request.query_params.get("purpose", ""))
+        listing = await self._files.page(owner, page, request.query_params.get("purpose", ""))
         return _json(answer_of([file_object(file) for file in listing.records], listing.has_more))
 
     async def file(self, request: Request, owner: str) -> Response:
         """Describe a file."""
-        return _json(file_object(await self._library.find(request.path_params["id"], owner)))
+        return _json(file_object(await self._files.find(request.path_params["id"], owner)))
 
     async def delete_file(self, request: Request, owner: str) -> Response:
         """Delete a file."""
         id = request.path_params["id"]
-        await self._library.delete(id, owner)
+        await self._files.delete(id, owner)
         return _json({"id": id, "object": "file", "deleted": True})
 
     async def content(self, request: Request, owner: str) -> Response:
         """Give a file back."""
-        file = await self._library.find(request.path_params["id"], owner)
-        path = self._library.path_of(file.id)
+        file = await self._files.find(request.path_params["id"], owner)
+        path = self._files.path_of(file.id)
         if not path.is_file():
             raise missing(f"The file '{file.id}' is gone from the disk.", "file_id")
         return FileResponse(path, media_type="application/octet-stream", filename=file.filename)

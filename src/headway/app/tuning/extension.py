@@ -116,7 +116,7 @@ class TuningExtension:
         self._folder.release()
 
     def _path_of(self, id: str) -> Path:
-        return self.tuning.library.path_of(id)
+        return self.tuning.files.path_of(id)
 
     def _served(self) -> list[str]:
         names = [self._line.base or base_name(self._service.config.engine)]
@@ -137,7 +137,7 @@ class TuningExtension:
 
     async def _expire(self) -> None:
         while True:
-            await self.tuning.library.expire()
+            await self.tuning.files.expire()
             await asyncio.sleep(LOOK_S)
 
 

@@ -13,9 +13,9 @@ from headway.app.server.offered import Offer, Offers
 from headway.app.tuning import transitions
 from headway.app.tuning.adapters import fingerprint
 from headway.app.tuning.dispatch import Dispatcher, Ended
+from headway.app.tuning.files import Files
 from headway.app.tuning.folder import FILE, JOB, StateFolder, new_id
 from headway.app.tuning.job_body import MAX_SEED, JobBody, wish_of
-from headway.app.tuning.library import Library
 from headway.app.tuning.ports import Preparer, Trainer
 from headway.app.tuning.records import LIVE, TRAINING, CheckpointRecord, EventRecord, JobRecord, ModelRecord, StepRecord
 from headway.app.tuning.store import Books, Store
@@ -48,7 +48,7 @@ class TuningService:
 
     Attributes
     ----------
-    library : Library
+    files : Files
         The files.
     dispatcher : Dispatcher
         What carries jobs to the trainer.
@@ -68,7 +68,7 @@ class TuningService:
         on_models: Callable[[dict[str, str]], None],
         served: Callable[[], list[str]],
     ) -> None:
-        self.library = Library(store, folder, preparer.faults, max_file_bytes)
+        self.files = Files(store, folder, preparer.faults, max_file_bytes)
         self.dispatcher = Dispatcher(store, folder, trainer, preparer, self._adopt)
         self.closing = False
         self._store = store
@@ -234,7 +234,7 @@ class TuningService:
         return True
 
     def _results(self, books: Books, job: JobRecord, text: str) -> str:
-        return self.library.results(books, new_id(FILE), job.owner, "step_metrics.csv", text).id
+        return self.files.results(books, new_id(FILE), job.owner, "step_metrics.csv", text).id
 
     def _tell(self) -> None:
         self._on_models({model.adapter: model.folder for model in self._models.values()})
@@ -254,7 +254,7 @@ class TuningService:
 
     async def _check_file(self, param: str, id: str, owner: str) -> None:
         try:
-            file = await self.library.find(id, owner)
+            file = await self.files.find(id, owner)
         except ApiError as error:
             raise invalid(f"`{param}`: {error.body.message}", param, "file_not_found") from error
         if file.purpose != TRAINING:

@@ -29,7 +29,7 @@ Check = Callable[[Path], Awaitable[Sequence[str]]]
 """Says what is wrong with a file of examples, line by line."""
 
 
-class Library:
+class Files:
     """The files of a server.
 
     Parameters
