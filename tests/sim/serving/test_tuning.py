@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headway.core.drivers import simulate
@@ -261,6 +261,7 @@ def check_books(world: ServingWorld, instance: InstanceState) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1 << 30), num_blocks=st.integers(40, 90), num=st.integers(1, 2), fails=st.booleans())
+@example(seed=1 << 30, num_blocks=40, num=2, fails=False)
 def test_whatever_a_policy_does_books_stay_whole_and_jobs_lose_no_step(
     seed: int, num_blocks: int, num: int, fails: bool
 ) -> None:

@@ -79,7 +79,15 @@ class Rash(Always):
                 yield Set(TUNE_BLOCKS, blocks if self.rng.random() < 0.3 else state.job.kv_blocks, of=state.instance)
         if view.jobs:
             yield Wake(0.0625 * (1 + view.now_s // 0.0625), "again")  # a grid that floats can hold
+        else:  # what stays lent when the last job is done can keep a long prompt out for ever
+            yield from self.take_back(view)
         yield from super().decide(event, view)
+
+    def take_back(self, view: ServingView) -> Iterator[Action]:
+        for name, instance in view.instances.items():
+            if instance.tune_blocks and not instance.busy:
+                yield Set(TUNE_BLOCKS, 0, of=name)
+                yield Wake(view.now_s, "form")
 
     def units(self, instance: Id, view: ServingView) -> tuple[TuneUnit, ...]:
         self.num_layers, self.num_units = int(self.rng.integers(1, 10)), int(self.rng.integers(1, 6))
