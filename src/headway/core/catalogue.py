@@ -84,6 +84,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Facts that steer the contract checks, for example ``"preempts"`` or ``"randomised"``.
     claims : str
         ``"module:NAME"`` of what its publication claims, for `headway reproduce`; empty when nobody wrote it down.
+    train : str
+        ``"module:function"`` of how it is taught, for `headway train`; empty when it does not learn in advance.
     world, lying : str
         Its own small worlds for contract checks, where those of its family do not fit; see `Family`.
     """
@@ -99,6 +101,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     needs: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     claims: str = ""
+    train: str = ""
     world: str = ""
     lying: str = ""
 

@@ -1,0 +1,1 @@
+"""How mechanisms that learn in advance are taught: `headway train`."""

@@ -1,0 +1,1 @@
+"""Classical scheduling: job shops, single machines, projects, fleets and networks."""

