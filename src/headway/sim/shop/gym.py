@@ -1,0 +1,20 @@
+"""The gymnasium environments of learned mechanisms: ``gymnasium.make("headway/BlockingShop-v0")``.
+
+Gymnasium finds them by itself through the entry point group ``gymnasium.envs``. Importing this file is cheap; what an
+environment plays is imported when it is made.
+"""
+
+from __future__ import annotations
+
+ENVIRONMENTS: dict[str, str] = {}
+"""By name, ``"module:function"`` of (seed) -> Asking: what begins an episode. One line per learned mechanism."""
+
+
+def register() -> None:
+    """Register all environments that are not registered yet."""
+    from gymnasium.envs import registration
+
+    for name, start in ENVIRONMENTS.items():
+        id_ = f"headway/{name}-v0"
+        if id_ not in registration.registry:
+            registration.register(id_, entry_point="headway.sim.shop.asking_env:AskingEnv", kwargs={"start": start})
