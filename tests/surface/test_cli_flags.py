@@ -56,6 +56,7 @@ FLAGS = {
     "list": "<kind> --family --json --seat --tag",
     "show": "<id> --config --json",
     "new": "<id> --arxiv --authors --directory --json --seat --title --year",
+    "train": "<id> --budget --json --out --seed --start",
     "check": "<ids> --json",
     "reproduce": "<id> --all --claims --html --json --quick --resume --seeds --workers",
     "doctor": "--json --port",

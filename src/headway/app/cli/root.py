@@ -24,6 +24,7 @@ from headway.app.cli import (
     serve,
     show,
     trace,
+    train,
     tune,
 )
 from headway.core.errors import HeadwayError
@@ -93,6 +94,7 @@ app.command("replay", rich_help_panel="Plan")(replay.replay)
 app.command("list", rich_help_panel="Mechanisms")(rows.list_rows)
 app.command("show", rich_help_panel="Mechanisms")(show.show)
 app.command("new", rich_help_panel="Mechanisms")(new.new)
+app.command("train", rich_help_panel="Mechanisms")(train.train)
 app.command("check", rich_help_panel="Mechanisms")(check.check)
 app.command("reproduce", rich_help_panel="Mechanisms")(reproduce.reproduce)
 app.command("doctor", rich_help_panel="Machine")(doctor.doctor)

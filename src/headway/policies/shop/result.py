@@ -12,11 +12,24 @@ Status: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 
 class Progress(Struct, frozen=True):
-    """The best objective and the best bound after so many seconds of computing; None for none yet."""
+    """How far a search is.
+
+    Parameters
+    ----------
+    at_s : float
+        Seconds of computing so far.
+    objective : float or None
+        The best so far; None for none yet.
+    bound : float or None
+        No schedule costs less; None when nothing is proven.
+    schedule : Schedule or None
+        The best so far, where the solver has it at hand, so that nothing is lost when it is interrupted.
+    """
 
     at_s: float
     objective: float | None = None
     bound: float | None = None
+    schedule: Schedule | None = None
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -40,7 +53,7 @@ class Result(Struct, frozen=True, kw_only=True):
     why : str
         Which rules contradict each other, when it is infeasible and the solver knows.
     history : tuple of Progress
-        Each improvement of objective or bound.
+        Each improvement of objective or bound, without schedules.
     """
 
     solver: str
