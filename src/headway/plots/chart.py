@@ -129,6 +129,8 @@ class Spans:
         In which lane, for example a resource.
     key : str
         Whose colour they have; default `name`.
+    texts : tuple of str
+        What is written at each span; empty for nothing. Spans with texts are never drawn as one.
     """
 
     name: str
@@ -136,9 +138,12 @@ class Spans:
     end: Floats
     lane: npt.NDArray[Any]
     key: str = ""
+    texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _same_length(f"spans {self.name!r}", start=self.start, end=self.end, lane=self.lane)
+        if self.texts:
+            _same_length(f"spans {self.name!r}", start=self.start, texts=self.texts)
 
 
 Mark = Curve | Bars | Spans
@@ -258,6 +263,12 @@ def lanes_of(chart: Chart) -> list[str]:
     """Return the lanes of a chart of spans, numbers in order; none for another chart."""
     spans = [mark for mark in chart.marks if isinstance(mark, Spans)]
     return natural_order({str(lane) for mark in spans for lane in np.unique(mark.lane)})
+
+
+def extent_of(chart: Chart) -> float:
+    """Return how far the spans of a chart reach along x, together."""
+    spans = [mark for mark in chart.marks if isinstance(mark, Spans) and len(mark.start)]
+    return float(max(mark.end.max() for mark in spans) - min(mark.start.min() for mark in spans)) if spans else 0.0
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

@@ -15,6 +15,8 @@ INK = "#24282e"
 """The colour of text and of nothing else."""
 MAX_POINTS = 3_000
 PIXELS = 2_000
+_WIDTH_OF_LETTER = 0.008
+"""Of a text in a span, as a share of the width of the axes."""
 CROWDED = 400
 """More points than this would run into a thick line."""
 
@@ -56,14 +58,21 @@ def draw_bars(axes: Any, mark: Bars, palette: Palette, place: int, num_groups: i
     axes.set_xlim(-0.6, len(mark.labels) - 0.4)
 
 
-def draw_spans(axes: Any, mark: Spans, lanes: list[str], palette: Palette) -> None:
-    """Draw spans, each in its lane."""
-    colour = palette.look(keys_of(mark)[0]).colour
-    reach = float(mark.end.max() - mark.start.min()) if len(mark.start) else 0.0
-    start, end, lane = merge_spans(mark.start, mark.end, mark.lane, reach / PIXELS)
+def draw_spans(axes: Any, mark: Spans, lanes: list[str], palette: Palette, extent: float) -> None:
+    """Draw spans, each in its lane, on an axis that reaches so far."""
+    colour = palette.look(keys_of(mark)[0]).fill
+    start, end, lane = mark.start, mark.end, mark.lane
+    if not mark.texts:
+        reach = float(end.max() - start.min()) if len(start) else 0.0
+        start, end, lane = merge_spans(start, end, lane, reach / PIXELS)
     place = {name: float(row) for row, name in enumerate(lanes)}
     rows = np.array([place[str(name)] for name in lane])
-    axes.barh(rows, end - start, left=start, height=0.62, color=colour, linewidth=0, label=mark.name)
+    ink = INK if sum(int(colour[n : n + 2], 16) for n in (1, 3, 5)) > 330 else "white"
+    edge = {"edgecolor": "white", "linewidth": 0.4} if mark.texts else {"linewidth": 0}
+    axes.barh(rows, end - start, left=start, height=0.62, color=colour, label=mark.name, **edge)
+    for text, row, low, high in zip(mark.texts, rows, start, end, strict=False):
+        if high - low > _WIDTH_OF_LETTER * len(text) * extent:  # else it would stand over its neighbours
+            axes.text((low + high) / 2, row, text, ha="center", va="center", fontsize=6.5, color=ink, clip_on=True)
 
 
 def tick_text(axis: Axis) -> Callable[[float, int | None], str]:

@@ -32,6 +32,13 @@ class Look:
     dash: str
     marker: str
 
+    @property
+    def fill(self) -> str:
+        """The colour of areas, which have no dashes: lighter from round to round."""
+        light = DASHES.index(self.dash) * 0.22
+        parts = [int(self.colour[place : place + 2], 16) for place in (1, 3, 5)]
+        return "#" + "".join(f"{round(part + (255 - part) * light):02x}" for part in parts)
+
 
 class Palette:
     """Gives every name its look when it is first asked for, and the same one ever after.

@@ -21,6 +21,7 @@ from headway.plots.chart import (
     Figure,
     Panels,
     Spans,
+    extent_of,
     is_empty,
     keys_of,
     lanes_of,
@@ -71,7 +72,7 @@ def _traces(chart: Chart, row: int, palette: Palette, named: set[str]) -> Iterat
         elif isinstance(mark, Bars):
             yield {**_bars(mark, palette, legend), **axes}
         else:
-            yield {**_spans(mark, _extent(chart), palette, legend), **axes}
+            yield {**_spans(mark, extent_of(chart), palette, legend), **axes}
     yield from ({**_anchor(bound, chart), **axes} for bound in chart.bounds)
 
 
@@ -114,11 +115,19 @@ def _bars(mark: Bars, palette: Palette, legend: Trace) -> Trace:
 
 
 def _spans(mark: Spans, extent: float, palette: Palette, legend: Trace) -> Trace:
-    start, end, lane = merge_spans(mark.start, mark.end, mark.lane, extent / PIXELS)
+    start, end, lane = mark.start, mark.end, mark.lane
+    if not mark.texts:
+        start, end, lane = merge_spans(start, end, lane, extent / PIXELS)
     trace: Trace = {"type": "bar", "orientation": "h", "base": _numbers(start), "x": _numbers(end - start), **legend}
     trace["y"] = [escape(str(name)) for name in lane]
-    trace["marker"] = {"color": palette.look(keys_of(mark)[0]).colour, "line": {"width": 0}}
+    trace["marker"] = {"color": palette.look(keys_of(mark)[0]).fill, "line": {"width": 0}}
     trace["hovertemplate"] = "%{y}, from %{base:.4~g} for %{x:.4~g}"
+    if mark.texts:
+        trace["text"] = [escape(text) for text in mark.texts]
+        trace["textposition"], trace["insidetextanchor"], trace["textangle"] = "inside", "middle", 0
+        trace["constraintext"] = "inside"
+        trace["marker"]["line"] = {"width": 0.5, "color": "white"}
+        trace["hovertemplate"] = "%{text} on %{y}, from %{base:.6~g} for %{x:.6~g}"
     return trace
 
 
@@ -256,11 +265,6 @@ def _notes(chart: Chart, row: int, num_rows: int) -> Iterator[dict[str, Any]]:
 
 def _on_axis(axis: Axis, value: float | None) -> float | None:
     return math.log10(value) if axis.log and value is not None else value
-
-
-def _extent(chart: Chart) -> float:
-    spans = [mark for mark in chart.marks if isinstance(mark, Spans) and len(mark.start)]
-    return float(max(mark.end.max() for mark in spans) - min(mark.start.min() for mark in spans)) if spans else 0.0
 
 
 def _mode(mark: Curve) -> str:

@@ -20,6 +20,7 @@ from headway.plots.chart import (
     Figure,
     Panels,
     Spans,
+    extent_of,
     is_empty,
     lanes_of,
     panels_of,
@@ -139,7 +140,7 @@ def _draw(axes: Any, chart: Chart, palette: Palette) -> None:
         elif isinstance(mark, Bars):
             draw_bars(axes, mark, palette, place, len(bars))
         else:
-            draw_spans(axes, mark, lanes_of(chart), palette)
+            draw_spans(axes, mark, lanes_of(chart), palette, extent_of(chart))
     for bound in chart.bounds:
         (axes.axvline if bound.axis == "x" else axes.axhline)(bound.at, **_BOUND_LINE)
     _dress(axes, chart)
@@ -220,7 +221,7 @@ def _legend(sheet: Any, rows: Any) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if len(handles) > 1:
-        ncols = max(1, min(len(handles), 90 // (max(map(len, handles)) + 6)))
+        ncols = max(1, min(len(handles), 86 // (max(map(len, handles)) + 6)))
         sheet.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=ncols, fontsize=9)
 
 
