@@ -8,13 +8,11 @@ from headway.core.actions import Action, Start
 from headway.core.errors import PlanError
 from headway.core.nouns import Id, Seconds
 from headway.core.policy import Plan
+from headway.policies.shop.nouns import SLOT
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.result import Result
 from headway.policies.shop.schedule import Schedule, mode_of
 from headway.policies.shop.seats import Solver
-
-SLOT = "slot"
-"""What a task takes of a resource while it runs."""
 
 
 class AsPlanner:
