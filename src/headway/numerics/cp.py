@@ -17,10 +17,6 @@ from headway.core.errors import ConfigError, missing_extra
 Status: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 Setting: TypeAlias = bool | int | float | str
 
-LARGEST = 2**50
-"""Sums beyond this are left to others: CP-SAT adds in 64 bits and wants room to spare."""
-
-
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of a model.
 
@@ -127,7 +123,7 @@ def solve(
     if assumptions:
         model.clear_assumptions()
         model.add_assumptions(list(assumptions))
-    heard = _Listening(on_solution, on_bound)
+    heard = _Listening(solver, on_solution, on_bound)
     solver.best_bound_callback = heard.bound if on_bound else None
     status = solver.solve(model, heard.watcher())
     heard.raise_again()
@@ -138,8 +134,9 @@ class _Listening:
     """Carries callbacks into the solver's threads, and what they raise back out."""
 
     def __init__(
-        self, on_solution: Callable[[float, float], None] | None, on_bound: Callable[[float], None] | None
+        self, solver: Any, on_solution: Callable[[float, float], None] | None, on_bound: Callable[[float], None] | None
     ) -> None:
+        self._solver = solver
         self._on_solution = on_solution
         self._on_bound = on_bound
         self._raised: BaseException | None = None
@@ -154,20 +151,19 @@ class _Listening:
 
         class Watcher(library().CpSolverSolutionCallback):  # type: ignore[misc]
             def on_solution_callback(self) -> None:
-                if not outer._quietly(outer._on_solution, self.objective_value, self.best_objective_bound):
-                    self.stop_search()
+                outer._quietly(outer._on_solution, self.objective_value, self.best_objective_bound)
 
         return Watcher()
 
-    def _quietly(self, call: Callable[..., None] | None, *values: float) -> bool:
+    def _quietly(self, call: Callable[..., None] | None, *values: float) -> None:
         """Call, and keep what it raises: an exception may not cross the solver's own frames."""
         if call is None or self._raised is not None:
-            return self._raised is None
+            return
         try:
             call(*values)
         except BaseException as error:
             self._raised = error
-        return self._raised is None
+            self._solver.stop_search()
 
     def raise_again(self) -> None:
         if self._raised is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from headway.policies.shop.circles import Stays, circles
 from headway.policies.shop.problem import Mode, Problem
 
 
@@ -67,7 +68,11 @@ def faults(problem: Problem, schedule: Schedule) -> list[str]:
     if wrong:
         return [f"{problem.task_name(n)} has no mode {schedule.modes[n]}" for n in wrong]
     found = [*_of_tasks(problem, schedule), *_of_jobs(problem, schedule), *_of_resources(problem, schedule)]
-    return [*found, *_of_order(problem, schedule)] if problem.permutation else found
+    if problem.permutation:
+        found.extend(_of_order(problem, schedule))
+    if problem.blocking and not problem.swap:
+        found.extend(circles(problem, Stays(schedule.starts, leaves(problem, schedule), schedule.modes)))
+    return found
 
 
 def leaves(problem: Problem, schedule: Schedule) -> list[int]:

@@ -1,0 +1,179 @@
+"""The exact planner: one constraint program for every problem of the family, solved by CP-SAT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from headway.core.errors import ConfigError
+from headway.core.nouns import Seconds
+from headway.numerics import cp
+from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.cp_conflict import build, conflict, too_tight
+from headway.policies.shop.cp_objective import add_objective
+from headway.policies.shop.cp_tasks import Tasks
+from headway.policies.shop.cp_windows import Windows, least_makespan, windows
+from headway.policies.shop.problem import Problem
+from headway.policies.shop.result import Progress, Result
+from headway.policies.shop.schedule import Schedule, faults, objective
+from headway.policies.shop.seats import Tell
+
+NAME = "shop/cp-sat"
+SMALL = 50
+"""Problems of so few tasks get one worker unless more are asked for: they are proven at once, and come out the same."""
+FIRST_S = 30.0
+"""For a first schedule, when the budget is 0."""
+
+
+class CpSat:
+    """Finds a best schedule and proves it, or the best that the budget allows with a bound on what is possible.
+
+    Releases, due times, deadlines, downtimes, tasks under way, alternative modes, blocking and permutation are rules of
+    one model. Of a problem without a schedule it says which deadlines contradict each other, where it can.
+
+    Parameters
+    ----------
+    workers : int
+        Threads, >= 0; 0 for as many as there are cores (one for small problems). With 1, equal generators give equal
+        results unless the budget ends first.
+    gap_frac : float
+        It stops when objective and bound are this close, relative to the objective, in 0 .. 1; 0 by default.
+    explain_frac : float
+        The share of the budget that may go into saying why there is no schedule, beyond proving it, >= 0; 0.5.
+
+    Source: L. Perron, F. Didier, S. Gay, "The CP-SAT-LP Solver", CP 2023; interval models of job shops as in P. Baptiste,
+    C. Le Pape, W. Nuijten, "Constraint-Based Scheduling", 2001; blocking after A. Mascis, D. Pacciarelli, "Job-shop
+    scheduling with blocking and no-wait constraints", EJOR 143, 2002.
+    """
+
+    def __init__(self, *, workers: int = 0, gap_frac: float = 0.0, explain_frac: float = 0.5) -> None:
+        if workers < 0:
+            raise ConfigError(f"{NAME}: workers must be >= 0, got {workers}. 0 takes all cores.")
+        if not 0 <= gap_frac <= 1:
+            raise ConfigError(f"{NAME}: gap_frac must be in 0 .. 1, got {gap_frac}. 0 asks for a proof.")
+        if explain_frac < 0:
+            raise ConfigError(f"{NAME}: explain_frac must be >= 0, got {explain_frac}. 0 asks for no reasons.")
+        self.workers = workers
+        self.gap_frac = gap_frac
+        self.explain_frac = explain_frac
+
+    def solve(
+        self,
+        problem: Problem,
+        *,
+        budget_s: Seconds,
+        rng: np.random.Generator,
+        start: Schedule | None = None,
+        tell: Tell | None = None,
+    ) -> Result:
+        """Solve a problem within a budget; see `headway.policies.shop.seats.Solver`.
+
+        Raises
+        ------
+        MissingExtra
+            When OR-Tools is not installed.
+        """
+        cp.library()
+        watch = Stopwatch(budget_s)
+        known = start if start is not None and not faults(problem, start) else None
+        most = int(objective(problem, known)) if known and problem.objective == "makespan" else None
+        found = windows(problem, most)
+        tight = too_tight(problem, found)
+        if tight:
+            return Result(solver=NAME, status="infeasible", took_s=watch.spent_s, why=tight)
+        if known and most is not None and most <= least_makespan(problem, found):
+            return _made(problem, known, float(most), watch, ())
+        return self._search(problem, found, known, watch, int(rng.integers(2**31 - 1)), tell)
+
+    def _search(
+        self, problem: Problem, found: Windows, known: Schedule | None, watch: Stopwatch, seed: int, tell: Tell | None
+    ) -> Result:
+        tasks = build(problem, found)
+        scale = add_objective(tasks)
+        if known:
+            _hint(tasks, known)
+        heard = _Heard(watch, scale, tell)
+        outcome = cp.solve(
+            tasks.model,
+            tasks.wanted,
+            budget_s=max(watch.left_s, 0.05) if watch.budget_s else FIRST_S,
+            workers=self.workers or (1 if problem.num_tasks <= SMALL else 0),
+            seed=seed,
+            gap_frac=self.gap_frac,
+            settings={"stop_after_first_solution": not watch.budget_s},
+            on_solution=heard.solution,
+            on_bound=heard.bound,
+        )
+        if outcome.status == "infeasible":
+            why = conflict(problem, watch.budget_s * self.explain_frac, seed) if watch.budget_s else ""
+            return Result(solver=NAME, status="infeasible", took_s=watch.spent_s, why=why, history=heard.history)
+        schedule = _schedule(tasks, outcome.values) if outcome.values else known
+        if schedule is None:
+            bound = _bound(problem, outcome.bound, scale)
+            return Result(solver=NAME, status="unknown", bound=bound, took_s=watch.spent_s, history=heard.history)
+        is_proven = outcome.status == "optimal" and not self.gap_frac
+        bound = objective(problem, schedule) if is_proven else _bound(problem, outcome.bound, scale)
+        return _made(problem, schedule, bound, watch, heard.history)
+
+
+class _Heard:
+    """Keeps what the solver says on the way, and passes it on."""
+
+    def __init__(self, watch: Stopwatch, scale: int, tell: Tell | None) -> None:
+        self._watch = watch
+        self._scale = scale
+        self._tell = tell
+        self._objective: float | None = None
+        self._bound: float | None = None
+        self.history: tuple[Progress, ...] = ()
+
+    def solution(self, objective: float, bound: float) -> None:
+        self._objective = objective / self._scale
+        self.bound(bound)
+
+    def bound(self, bound: float) -> None:
+        self._bound = bound / self._scale
+        news = Progress(self._watch.spent_s, self._objective, self._bound)
+        self.history = (*self.history, news)
+        if self._tell is not None:
+            self._tell(news)
+
+
+def _hint(tasks: Tasks, known: Schedule) -> None:
+    for variable, value in zip(tasks.starts, known.starts, strict=True):
+        tasks.model.add_hint(variable, value)
+    for picks, mode in zip(tasks.picks, known.modes, strict=True):
+        for place, pick in enumerate(picks):
+            tasks.model.add_hint(pick, place == mode)
+
+
+def _schedule(tasks: Tasks, values: Sequence[int]) -> Schedule:
+    starts, rest = values[: len(tasks.starts)], iter(values[len(tasks.starts) :])
+    picked = [[next(rest) for _ in picks] for picks in tasks.picks]
+    return Schedule(tuple(starts), tuple(one.index(1) if one else 0 for one in picked))
+
+
+def _bound(problem: Problem, bound: float | None, scale: int) -> float | None:
+    """Return a bound of the problem's objective, rounded up where that is a whole number."""
+    if bound is None or math.isinf(bound):
+        return None
+    is_whole = problem.objective != "weighted_tardiness"
+    return float(math.ceil(bound - 1e-6)) if is_whole else bound / scale
+
+
+def _made(
+    problem: Problem, schedule: Schedule, bound: float | None, watch: Stopwatch, history: tuple[Progress, ...]
+) -> Result:
+    cost = float(objective(problem, schedule))
+    bound = None if bound is None else min(float(bound), cost)
+    return Result(
+        solver=NAME,
+        status="optimal" if bound is not None and bound >= cost else "feasible",
+        schedule=schedule,
+        objective=cost,
+        bound=bound,
+        took_s=watch.spent_s,
+        history=history or (Progress(watch.spent_s, cost, bound),),
+    )
