@@ -17,6 +17,7 @@ from headway.core.errors import ConfigError, missing_extra
 Status: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
 Setting: TypeAlias = bool | int | float | str
 
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of a model.
 

@@ -86,9 +86,7 @@ def _contradicting(tasks: Tasks, literals: Sequence[Any], watch: Stopwatch, seed
     return found.conflict if found.status == "infeasible" else None
 
 
-def _shrunk(
-    tasks: Tasks, literals: list[Any], core: tuple[int, ...], watch: Stopwatch, seed: int
-) -> tuple[int, ...]:
+def _shrunk(tasks: Tasks, literals: list[Any], core: tuple[int, ...], watch: Stopwatch, seed: int) -> tuple[int, ...]:
     """Leave out, one by one, deadlines without which the others contradict each other still."""
     kept = list(core)
     for one in core:

@@ -64,7 +64,7 @@ def _fine_span(tasks: Tasks, fine: Sequence[Any], others: list[int], resource: i
 
 
 def _freed(tasks: Tasks, fine: Sequence[Any], other: int, resource: int) -> Any:
-    """Return when a resource is left by a move to `other`: at once where `other` goes on with it, else one rank later."""
+    """Return when a move to `other` leaves a resource: at once where `other` goes on with it, else one rank later."""
     modes, picks = tasks.problem.tasks[other].modes, tasks.picks[other]
     goes_on = [place for place, mode in enumerate(modes) if any(need == resource for need, _ in mode.needs)]
     if not picks:

@@ -102,7 +102,7 @@ def _note(number: int, mode: Mode, is_there: Any, interval: Any, found: dict[int
 
 
 def _takes_time(tasks: Tasks, number: int, mode: Mode, pick: Any) -> Any:
-    """Return the literal that a mode without length lacks when the job passes through at once: it holds nothing then."""
+    """Return the literal of a mode that holds something: one without length does not when the job passes through."""
     if mode.duration:
         return pick
     stays = tasks.model.new_bool_var("")

@@ -43,9 +43,9 @@ class CpSat:
     explain_frac : float
         The share of the budget that may go into saying why there is no schedule, beyond proving it, >= 0; 0.5.
 
-    Source: L. Perron, F. Didier, S. Gay, "The CP-SAT-LP Solver", CP 2023; interval models of job shops as in P. Baptiste,
-    C. Le Pape, W. Nuijten, "Constraint-Based Scheduling", 2001; blocking after A. Mascis, D. Pacciarelli, "Job-shop
-    scheduling with blocking and no-wait constraints", EJOR 143, 2002.
+    Source: L. Perron, F. Didier, S. Gay, "The CP-SAT-LP Solver", CP 2023; interval models of job shops as in
+    P. Baptiste, C. Le Pape, W. Nuijten, "Constraint-Based Scheduling", 2001; blocking after A. Mascis, D. Pacciarelli,
+    "Job-shop scheduling with blocking and no-wait constraints", EJOR 143, 2002.
     """
 
     def __init__(self, *, workers: int = 0, gap_frac: float = 0.0, explain_frac: float = 0.5) -> None:
@@ -102,7 +102,7 @@ class CpSat:
             workers=self.workers or (1 if problem.num_tasks <= SMALL else 0),
             seed=seed,
             gap_frac=self.gap_frac,
-            settings={"stop_after_first_solution": not watch.budget_s},
+            settings={"stop_after_first_solution": not watch.budget_s, **_settings(problem)},
             on_solution=heard.solution,
             on_bound=heard.bound,
         )
@@ -116,6 +116,13 @@ class CpSat:
         is_proven = outcome.status == "optimal" and not self.gap_frac
         bound = objective(problem, schedule) if is_proven else _bound(problem, outcome.bound, scale)
         return _made(problem, schedule, bound, watch, heard.history)
+
+
+def _settings(problem: Problem) -> dict[str, cp.Setting]:
+    """Return parameters of the solver by what was measured."""
+    # Where machines run one task at a time, the linear relaxation says next to nothing and takes time: ft10 is proven
+    # in 5 s without it, and not in 15 s with it (one worker).
+    return {"linearization_level": 0} if max(problem.capacity, default=1) == 1 else {}
 
 
 class _Heard:
