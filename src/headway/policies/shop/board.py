@@ -65,6 +65,14 @@ class ShopView(Protocol):
         """Tasks that became ready at this instant, in that order."""
 
     @property
+    def num_arrived(self) -> int:
+        """Counts the jobs that have arrived."""
+
+    @property
+    def num_changes(self) -> int:
+        """Counts how often a machine went down or came back."""
+
+    @property
     def downtimes(self) -> Sequence[Downtime]:
         """When machines will be away as everybody knows, in seconds since the start of the run."""
 
@@ -98,6 +106,8 @@ class ShopBoard:
     ) -> None:
         self.now_s: Seconds = 0.0
         self.turn = 0
+        self.num_arrived = 0
+        self.num_changes = 0
         self.fresh: list[TaskState] = []
         self.downtimes: tuple[Downtime, ...] = tuple(downtimes)
         self.objective: Objective = objective
@@ -147,6 +157,7 @@ class ShopBoard:
 
     def add(self, job: ShopJob) -> list[TaskState]:
         """Let a job in; returns those of its tasks that could begin but for their release, which is still to come."""
+        self.num_arrived += 1
         state = self._jobs[job.id] = JobState(job)
         for place, task in enumerate(job.tasks):
             ways = [self._way(mode.needs) for mode in task.modes]
@@ -201,6 +212,7 @@ class ShopBoard:
         """Enter that a machine is away; returns the tasks that stand still from now on."""
         state = self._machines[machine]
         state.is_up = False
+        self.num_changes += 1
         state.down_since_s = self.now_s
         del self._resources[machine]
         self._open.pop(machine, None)
@@ -214,6 +226,7 @@ class ShopBoard:
         """Enter that a machine is back; returns the tasks that go on."""
         state = self._machines[machine]
         state.is_up = True
+        self.num_changes += 1
         self._resources[machine] = state.resource
         self._look(state)
         for task in state.running.values():
@@ -261,9 +274,7 @@ class ShopBoard:
         self.fresh.append(state)
         for option, way in zip(state.options, state.ways, strict=True):
             queue = way.home.queue
-            if state.id in queue and queue[state.id].duration_s <= option.duration_s:
-                continue  # of two modes on one machine the shorter one is listed
-            queue[state.id] = option
+            queue[state.id if state.id not in queue else f"{state.id}/{option.mode}"] = option
             self._look(way.home)
 
     def _look(self, machine: MachineState) -> None:
@@ -305,9 +316,11 @@ class ShopBoard:
         return None
 
     def _take_from_queues(self, state: TaskState) -> None:
-        for way in state.ways:
-            if way.home.queue.pop(state.id, None) is not None:
-                self._look(way.home)
+        for mode, way in enumerate(state.ways):
+            queue = way.home.queue
+            if queue.pop(state.id, None) is None:
+                queue.pop(f"{state.id}/{mode}", None)
+            self._look(way.home)
 
     def _take_off(self, state: TaskState) -> None:
         del self._running[state.id]

@@ -18,6 +18,9 @@ DONE: Final = 3
 class MachineState:
     """A machine, or a cumulative resource.
 
+    `queue` holds what could begin here in the order in which it became ready, by task; further modes of a task on the
+    same machine are in it under the task's id, a slash and the mode.
+
     Parameters
     ----------
     resource : Resource
@@ -36,7 +39,7 @@ class MachineState:
         self.free = self.capacity
         self.is_up = True
         self.down_since_s: Seconds = 0.0
-        self.queue: dict[Id, Ready] = {}  # what could begin here, in the order in which it became ready
+        self.queue: dict[Id, Ready] = {}
         self.running: dict[Id, TaskState] = {}
 
 

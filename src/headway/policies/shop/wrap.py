@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from headway.core.errors import unknown_name
+from headway.policies.shop.dispatching import Dispatching
+from headway.policies.shop.follow import Follow
+from headway.policies.shop.planning import AsPlanner
 from headway.policies.shop.seats import SOLVERS
 
 
@@ -25,5 +28,8 @@ def as_policy(seat: str, part: Any, name: str = "") -> Any:
     UnknownName
         When there is no such seat.
     """
-    del part, name
+    if seat == "dispatch":
+        return Dispatching(rule=part, name=name)
+    if seat in SOLVERS:
+        return Follow(planner=AsPlanner(solver=part), name=name)
     raise unknown_name("shop: seat", seat, ("dispatch", *SOLVERS))

@@ -1,0 +1,81 @@
+"""The starts of one decision in a shop."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TypeAlias
+
+from headway.core.actions import Action, Start
+from headway.core.nouns import Id
+from headway.policies.shop.board import ShopView
+from headway.policies.shop.nouns import SLOT
+from headway.policies.shop.seats_dispatch import Ready, Rule
+from headway.policies.shop.states import READY, MachineState
+
+Entry: TypeAlias = tuple[float | tuple[float, ...], int, int, Ready]
+"""A key, the tie-break, a number that is never the same, and the task in one of its modes."""
+
+
+class Round:
+    """The starts of one decision, which account for each other."""
+
+    def __init__(self, view: ShopView) -> None:
+        self._view = view
+        self._tasks = view.tasks
+        self.taken: set[Id] = set()
+        self._used: dict[Id, int] = {}
+        self.actions: list[Action] = []
+
+    def fill(self, machine: MachineState, heap: list[Entry]) -> None:
+        """Start what is first in a heap, and so on until the machine is full; what does not fit stays in it."""
+        left = []
+        while heap and self.has_room(machine):
+            entry = heapq.heappop(heap)
+            option = entry[3]
+            state = self._tasks.get(option.task)
+            # An option of an earlier time at which the task was ready is not one of now.
+            if state is None or state.status != READY or state.options[option.mode] is not option:
+                continue
+            if option.task in self.taken:
+                continue
+            if self.fits(option, machine):
+                self.start(option)
+            else:
+                left.append(entry)
+        for entry in left:
+            heapq.heappush(heap, entry)
+
+    def scan(self, rule: Rule, look: object) -> list[Action]:
+        """Start on each open machine what has the lowest key now, and so on until nothing more fits."""
+        now_s = self._view.now_s
+        for machine in list(self._view.open.values()):
+            queue = [option for option in machine.queue.values() if option.task not in self.taken]
+            if callable(look):
+                look(queue, now_s)
+            keyed = [(rule.key(option, now_s), option.number, option.mode, option) for option in queue]
+            for _, _, _, option in sorted(keyed) if len(keyed) > 1 else keyed:
+                if not self.has_room(machine):
+                    break
+                if option.task not in self.taken and self.fits(option, machine):
+                    self.start(option)
+        return self.actions
+
+    def has_room(self, machine: MachineState) -> bool:
+        """Whether a machine is not full yet."""
+        return machine.place < 0 or machine.free > self._used.get(machine.id, 0)
+
+    def fits(self, option: Ready, machine: MachineState) -> bool:
+        """Whether a task could begin beside what this decision starts, given that its machine has room."""
+        if len(option.on) == 1 and machine.capacity == 1:
+            return True
+        if not self._view.fits(option):
+            return False
+        machines, used = self._view.machines, self._used
+        return all(machines[name].free - used.get(name, 0) >= amounts[SLOT] for name, amounts in option.on.items())
+
+    def start(self, option: Ready) -> None:
+        """Start a task."""
+        self.taken.add(option.task)
+        for name, amounts in option.on.items():
+            self._used[name] = self._used.get(name, 0) + int(amounts[SLOT])
+        self.actions.append(Start(option.task, option.on))
