@@ -211,12 +211,13 @@ class ShopWorld:
         view, state = self.view, run.state
         self._leave(run, run.worked_s)
         self.num_tasks_done += 1
-        told = self._told
-        told.append(TaskDone(at_s=view.now_s, task=state.id, machine=state.way.machine, start_s=state.start_s))
         if view.finish(state):
+            # Told before the end of its last task, so that the end of a job is the first that tells of its truth.
             job = state.job.job.id
             self._factors.pop(job, None)
-            told.append(Finished(at_s=view.now_s, id=job))
+            self._told.append(Finished(at_s=view.now_s, id=job))
+        done = TaskDone(at_s=view.now_s, task=state.id, machine=state.way.machine, start_s=state.start_s)
+        self._told.append(done)
 
     def _leave(self, run: Run, worked_s: Seconds) -> None:
         run.version += 1
