@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from headway.core import catalogue
 from headway.core.errors import ConfigError
 from headway.core.events import Finished
 from headway.core.policy import Plan
@@ -16,6 +17,7 @@ from headway.policies.shop.arriving import ids_of
 from headway.policies.shop.checking import check, in_order
 from headway.policies.shop.dispatching import Dispatching
 from headway.policies.shop.follow import Follow
+from headway.policies.shop.following import Following
 from headway.policies.shop.making import job_shop
 from headway.policies.shop.planning import AsPlanner, no_schedule
 from headway.policies.shop.problem import Downtime, Problem
@@ -108,8 +110,8 @@ class Unable:
         return self.able.plan(problem, budget_s=budget_s, rng=rng)
 
 
-def following(solver: Serial, **more: Any) -> Follow:
-    return Follow(planner=AsPlanner(solver=solver), **more)
+def following(solver: Serial, **more: Any) -> Following:
+    return Following(planner=AsPlanner(solver=solver), **more)
 
 
 @settings(max_examples=40, deadline=None)
@@ -181,18 +183,35 @@ def test_a_task_waits_for_its_time_when_it_would_run_into_a_known_downtime() -> 
 
 def test_without_a_plan_a_rule_decides() -> None:
     for seed in range(6):
-        _report, records = play(world_of(random_shop(seed)), Follow(planner=Never(), rule=ShortestFirst()))
+        _report, records = play(world_of(random_shop(seed)), Following(planner=Never(), rule=ShortestFirst()))
         _, expected = play(world_of(random_shop(seed)), Dispatching(rule=ShortestFirst()))
         assert starts_of(records) == starts_of(expected)
 
 
 def test_a_planner_that_cannot_treat_the_shop_is_an_error_at_once_and_later_a_reason_to_dispatch() -> None:
     with pytest.raises(Exception, match="problem must be simple"):
-        play(rough_world(6), Follow(planner=Unable(0)))
-    _, records = play(rough_world(6), Follow(planner=Unable(1)))
+        play(rough_world(6), Following(planner=Unable(0)))
+    _, records = play(rough_world(6), Following(planner=Unable(1)))
     assert_kept(random_shop(6), records)
 
 
 def test_numbers_out_of_range_are_one_sentence() -> None:
     with pytest.raises(ConfigError, match="budget_s and late_frac must be >= 0"):
-        Follow(planner=Never(), budget_s=-1.0)
+        Following(planner=Never(), budget_s=-1.0)
+
+
+def test_a_recipe_names_the_planner_with_its_parameters() -> None:
+    named = {"id": "shop/cp-sat", "workers": 1}
+    policy = catalogue.build("shop/follow", {"planner": named, "budget_s": "200ms"})
+    assert isinstance(policy, Follow)
+    problem = random_shop(4, shortest=1)
+    report, records = play(world_of(problem), policy)
+    assert faults(problem, schedule_of(problem, records, ids_of(problem))) == []
+    assert report.policy == "shop/follow"
+
+
+def test_a_planner_that_plans_nothing_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match="planner must be one of"):
+        catalogue.build("shop/follow", {"planner": "shop/follow"})
+    with pytest.raises(ConfigError, match="no_such"):
+        catalogue.build("shop/follow", {"planner": {"id": "shop/cp-sat", "no_such": 1}})

@@ -11,7 +11,15 @@ from headway.app.studies.recipe import Recipe
 from headway.app.studies.result import versions
 from headway.app.studies.statistics import Interval, interval, paired
 
-HIGHER_IS_BETTER = ("goodput_frac", "in_time_frac", "of_possible_frac", "_per_s", "prefix_hit_frac", "num_finished")
+HIGHER_IS_BETTER = (
+    "goodput_frac",
+    "in_time_frac",
+    "on_time_frac",
+    "of_possible_frac",
+    "_per_s",
+    "prefix_hit_frac",
+    "num_finished",
+)
 """Ends of the names of metrics of which more is better."""
 LOWER_IS_BETTER = ("_s", "_j", "_usd", "_token", "_per_mtok", "num_rejected", "num_preemptions")
 """Ends of the names of metrics of which less is better; looked at after the others."""

@@ -54,8 +54,7 @@ def changed(
         kept = {k: v for k, v in setting.get("trace", {}).items() if k not in OF_ONE_SOURCE}
         setting["trace"] = {**kept, "source": beside(trace, Path.cwd())}
     if requests is not None:
-        made = "lengths" in setting.get("trace", {})
-        setting = _put(setting, ["trace", "num_requests" if made else "max_requests"], requests, "--requests")
+        setting = _put(setting, _where_num_is(recipe, setting), requests, "--requests")
     for key, value in settings(list(pairs)).items():
         if key.startswith("plan."):
             recipe = recipe.but(plan=_put(recipe.plan, key.split(".")[1:], value, f"--set {key}"))
@@ -72,6 +71,13 @@ def changed(
         seeds=tuple(seeds) or recipe.seeds,
         loads=tuple(loads) or recipe.loads,
     )
+
+
+def _where_num_is(recipe: Recipe, setting: Mapping[str, Any]) -> list[str]:
+    """Return the key of how many works there are: a scenario's own, or that of traces, drawn or read."""
+    own: str = getattr(scenario_class(recipe.family), "NUM_WORKS", "")
+    made = "lengths" in setting.get("trace", {})
+    return own.split(".") if own else ["trace", "num_requests" if made else "max_requests"]
 
 
 def _pick(recipe: Recipe, said: str) -> Choice:

@@ -31,9 +31,12 @@ from headway.plots.quantities import label_of, quantity, unit_of
 from headway.plots.save import save
 from headway.plots.tables import Amount
 
-TIMES = ("ttft_s", "tpot_s", "e2e_s", "queue_s")
+TIMES = ("ttft_s", "tpot_s", "e2e_s", "queue_s", "flow_time_s", "tardiness_s")
 """Whose distributions are drawn."""
-AGAINST_LOAD = ("goodput_frac", "p99_ttft_s", "p99_tpot_s", "p99_e2e_s", "output_tokens_per_s", "busy_frac")
+AGAINST_LOAD = (
+    "goodput_frac", "p99_ttft_s", "p99_tpot_s", "p99_e2e_s", "output_tokens_per_s", "busy_frac",
+    "on_time_frac", "mean_flow_time_s", "p99_flow_time_s", "mean_tardiness_s", "machine_busy_frac",
+)  # fmt: skip
 """What is drawn against the load."""
 MAX_SPANS = 400
 """Spans that a first look at a timeline shows; the Perfetto file holds all."""

@@ -17,6 +17,8 @@ SHOWN = (
     "mean_jct_s", "p95_jct_s", "sessions_in_time_frac",
     "goodput_frac", "possible_frac", "of_possible_frac", "output_tokens_per_s", "busy_frac", "num_preemptions",
     "tune_tokens_per_s", "cost_usd_per_mtok",
+    "makespan_s", "mean_flow_time_s", "p99_flow_time_s", "mean_tardiness_s", "p99_tardiness_s", "weighted_tardiness_s",
+    "on_time_frac", "machine_busy_frac",
 )  # fmt: skip
 """What a comparison shows of all that was measured; the rest is in its JSON."""
 FACTS = (
@@ -25,6 +27,8 @@ FACTS = (
     "tune_tokens_per_s", "tune_steps", "tune_dropped", "busy_frac", "arithmetic_used_frac",
     "bandwidth_used_frac", "kv_used_frac", "prefix_hit_frac",
     "num_accelerators", "energy_j", "energy_j_per_output_token", "cost_usd", "cost_usd_per_mtok",
+    "num_jobs", "num_tasks", "num_breakdowns", "makespan_s", "weighted_tardiness_s", "on_time_frac",
+    "machine_busy_frac", "jobs_per_s",
 )  # fmt: skip
 """What a single run shows beside its times."""
 MARKS = {1: " ▲", -1: " ▼", 0: ""}

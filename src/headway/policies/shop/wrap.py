@@ -6,7 +6,7 @@ from typing import Any
 
 from headway.core.errors import unknown_name
 from headway.policies.shop.dispatching import Dispatching
-from headway.policies.shop.follow import Follow
+from headway.policies.shop.following import Following
 from headway.policies.shop.planning import AsPlanner
 from headway.policies.shop.seats import SOLVERS
 
@@ -31,5 +31,5 @@ def as_policy(seat: str, part: Any, name: str = "") -> Any:
     if seat == "dispatch":
         return Dispatching(rule=part, name=name)
     if seat in SOLVERS:
-        return Follow(planner=AsPlanner(solver=part), name=name)
+        return Following(planner=AsPlanner(solver=part), name=name)
     raise unknown_name("shop: seat", seat, ("dispatch", *SOLVERS))

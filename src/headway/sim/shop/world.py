@@ -11,10 +11,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from headway.core.actions import Action, Preempt, Reject, Start, Wake
-from headway.core.events import Arrived, Changed, Event, Failed, Finished, Woke
+from headway.core.events import Arrived, Changed, Event, Failed, Woke
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.shop.board import ShopBoard
-from headway.policies.shop.nouns import ShopJob, TaskDone, TaskReleased, TaskStopped
+from headway.policies.shop.nouns import ShopJob, TaskDone, TaskReleased, TaskStopped, finished
 from headway.policies.shop.problem import Downtime, Objective
 from headway.policies.shop.states import TaskState
 from headway.sim.shop.breakdowns import Breakdown, Failures, breakdowns_of
@@ -213,9 +213,9 @@ class ShopWorld:
         self.num_tasks_done += 1
         if view.finish(state):
             # Told before the end of its last task, so that the end of a job is the first that tells of its truth.
-            job = state.job.job.id
-            self._factors.pop(job, None)
-            self._told.append(Finished(at_s=view.now_s, id=job))
+            job = state.job.job
+            self._factors.pop(job.id, None)
+            self._told.append(finished(job, view.now_s))
         done = TaskDone(at_s=view.now_s, task=state.id, machine=state.way.machine, start_s=state.start_s)
         self._told.append(done)
 
