@@ -21,7 +21,7 @@ def write(problem: Problem, form: Format) -> str:
         What is written.
     form : str
         ``"rows"`` or ``"taillard"`` (job shops), ``"flow"`` (permutation flow shops), ``"fjs"`` (flexible job shops),
-        ``"rcp"`` or ``"sm"`` (projects), ``"wt"`` (single machines with due times), or ``"json"``, which alone has every
+        ``"rcp"`` or ``"sm"`` (projects), ``"wt"`` (single machines with due times), or ``"json"``, which has every
         rule there is.
 
     Raises
