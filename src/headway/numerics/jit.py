@@ -1,0 +1,57 @@
+"""Loops over arrays, compiled where numba is installed and worth its start."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib.util import find_spec
+from inspect import getsourcefile
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Whether numba is installed; looks for it without importing it."""
+    return find_spec("numba") is not None
+
+
+def is_ready(entry: Callable[..., Any]) -> bool:
+    """Whether `compiled` will probably find what it has compiled of a function before, and so take a moment only."""
+    source = Path(getsourcefile(entry) or "")
+    kept = (source.parent / "__pycache__").glob(f"{source.stem}.{entry.__qualname__}-*.nbi")
+    return can_compile() and any(file.stat().st_mtime > source.stat().st_mtime for file in kept)
+
+
+def compiled(entry: Callable[P, T], *inner: Callable[..., Any]) -> Callable[P, T]:
+    """Return a function as numba compiles it, or as it is where numba is not installed.
+
+    The same source serves both, so that small problems need not wait for a compiler, and tests can look inside. What is
+    compiled is kept on disk by the source file of `entry`: keep `inner` in the same file, or a change goes unnoticed.
+
+    Parameters
+    ----------
+    entry : callable
+        A function of arrays and numbers.
+    *inner : callable
+        The functions that it calls, directly or not.
+    """
+    return _compiled(entry, inner) if can_compile() else entry
+
+
+@functools.cache
+def _compiled(entry: Callable[P, T], inner: tuple[Callable[..., Any], ...]) -> Callable[P, T]:
+    import numba  # half a second, paid by those who compile
+    from numba.extending import register_jitable
+
+    for function in inner:
+        _once(register_jitable, function)
+    return cast("Callable[P, T]", numba.njit(cache=True)(entry))
+
+
+@functools.cache
+def _once(register: Callable[[Any], Any], function: Callable[..., Any]) -> None:
+    register(function)

@@ -1,0 +1,80 @@
+"""The best schedule so far of a search, what is proven, and the way there."""
+
+from __future__ import annotations
+
+from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.problem import Problem
+from headway.policies.shop.result import Progress, Result, Status
+from headway.policies.shop.schedule import Schedule, faults, objective
+from headway.policies.shop.seats import Tell
+
+
+class Incumbent:
+    """Keeps the best of all schedules offered that have no fault.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is solved.
+    solver : str
+        Who solves it.
+    watch : Stopwatch
+        Says when.
+    tell : callable of (Progress) or None
+        Told of every improvement.
+    """
+
+    def __init__(self, problem: Problem, solver: str, watch: Stopwatch, tell: Tell | None = None) -> None:
+        self.problem = problem
+        self.schedule: Schedule | None = None
+        self.objective: float | None = None
+        self.bound: float | None = None
+        self.why = ""
+        self._solver, self._watch, self._tell = solver, watch, tell
+        self._history: list[Progress] = []
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether no schedule is better."""
+        return self.objective is not None and self.bound is not None and self.objective <= self.bound
+
+    def offer(self, schedule: Schedule | None) -> bool:
+        """Take a schedule if it is better; returns whether it is."""
+        if schedule is None:
+            return False
+        cost = objective(self.problem, schedule)
+        if self.objective is not None and cost >= self.objective:
+            return False
+        wrong = faults(self.problem, schedule)
+        if wrong:
+            self.why = wrong[0]
+            return False
+        self.schedule, self.objective = schedule, cost
+        self._note()
+        return True
+
+    def prove(self, bound: float | None) -> None:
+        """Take a lower bound if it is better."""
+        if bound is not None and (self.bound is None or bound > self.bound):
+            self.bound = bound
+            self._note()
+
+    def result(self) -> Result:
+        """Return what there is."""
+        status: Status = "unknown" if self.schedule is None else "optimal" if self.is_proven else "feasible"
+        return Result(
+            solver=self._solver,
+            status=status,
+            schedule=self.schedule,
+            objective=self.objective,
+            bound=self.bound,
+            took_s=self._watch.spent_s,
+            why=self.why if self.schedule is None else "",
+            history=tuple(self._history),
+        )
+
+    def _note(self) -> None:
+        news = Progress(at_s=self._watch.spent_s, objective=self.objective, bound=self.bound)
+        self._history.append(news)
+        if self._tell is not None:
+            self._tell(news)
