@@ -23,6 +23,7 @@ from headway.app.cli import (
     run,
     serve,
     show,
+    solve,
     trace,
     train,
     tune,
@@ -88,6 +89,7 @@ app.command("tune", rich_help_panel="Serve")(tune.tune)
 app.command("run", rich_help_panel="Plan")(run.run)
 app.command("compare", rich_help_panel="Plan")(compare.compare)
 app.command("plan", rich_help_panel="Plan")(plan.plan)
+app.command("solve", rich_help_panel="Plan")(solve.solve)
 app.command("calibrate", rich_help_panel="Plan")(calibrate.calibrate)
 app.add_typer(trace.app, name="trace", rich_help_panel="Plan")
 app.command("replay", rich_help_panel="Plan")(replay.replay)

@@ -1,0 +1,1 @@
+"""Solving one problem as a whole: `headway solve`."""
