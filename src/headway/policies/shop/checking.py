@@ -56,9 +56,9 @@ def in_order(problem: Problem) -> list[int]:
 
 
 def _check_task(problem: Problem, number: int, task: Task) -> None:
-    name = problem.task_name(number)
     if not 0 <= task.job < len(problem.jobs):
-        raise _wrong(problem, f"job of {name} must be in 0..{len(problem.jobs) - 1}", f"got {task.job}")
+        raise _wrong(problem, f"job of task {number} must be in 0..{len(problem.jobs) - 1}", f"got {task.job}")
+    name = problem.task_name(number)
     if not task.modes:
         raise _wrong(problem, f"{name} must have a mode", "got none", "Say where it can run")
     if task.release < 0 or (task.fixed_start or 0) < 0:

@@ -94,8 +94,8 @@ def project(
         for other in following:
             after[other].append(one)
     tasks = tuple(
-        Task((Mode(duration, tuple((r, n) for r, n in enumerate(need) if n)),), after=tuple(before))
-        for duration, need, before in zip(durations, needs, after, strict=True)
+        Task((Mode(duration, tuple((r, n) for r, n in enumerate(need) if n)),), after=tuple(before), name=f"A{number}")
+        for number, (duration, need, before) in enumerate(zip(durations, needs, after, strict=True))
     )
     more.setdefault("jobs", (Job(name="project"),))
     return Problem(name=name, tasks=tasks, capacity=tuple(capacity), **more)
