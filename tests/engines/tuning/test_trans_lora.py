@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
 
+from engines.llm.model.driving import Track, assert_same, make_runner, own_logits, step
 from headway.core.drivers import serve, simulate
 from headway.core.errors import ConfigError, TuneError
 from headway.core.session import Session
@@ -89,6 +90,17 @@ def test_an_adapter_is_moved_and_can_be_taken_on_again(folder: Path, tmp_path: P
         assert not torch.allclose(before, large.last_logits(prompts))
     with large.using(""):
         assert torch.allclose(before, large.last_logits(prompts), atol=1e-5)
+
+
+def test_a_moved_adapter_is_served_like_any_other(folder: Path, tmp_path: Path) -> None:
+    moved = transfer([spec_of(folder, tmp_path)])["toy"]
+    runner = make_runner(BASES / "large", adapters={"new": str(moved.folder)})
+    large = Speaker(str(BASES / "large"), "cpu")
+    large.graft("new", str(moved.folder))
+    track = Track(runner, large.prompt("3acf=fca"), range(4), "new")
+    step(runner, (track, len(track.tokens)))
+    with large.using("new"):
+        assert_same(track, own_logits(large.model, track.tokens))
 
 
 def test_one_seed_one_result(folder: Path, tmp_path: Path) -> None:

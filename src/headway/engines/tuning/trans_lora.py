@@ -1,4 +1,16 @@
-"""Adapters are moved to other bases for real: the engine that does what `tuning/trans-lora` decides."""
+"""Adapters are moved to other bases for real: the engine that does what `tuning/trans-lora` decides.
+
+While the data is there, a discriminator is trained once beside its adapter; later both are enough, and a few seeds::
+
+    train_discriminator(Speaker("old-base"), "recipes", inputs, inputs[:5], "recipes-judge")
+    ...
+    transfer([TransferSpec(
+        name="recipes", source="old-base", target="new-base", adapter="recipes", discriminator="recipes-judge",
+        seeds=tuple(inputs[:5]), folder="recipes-moved",
+    )])
+
+All adapters are folders in peft format, as `headway tune` writes them and `headway serve --adapter` reads them.
+"""
 
 from __future__ import annotations
 

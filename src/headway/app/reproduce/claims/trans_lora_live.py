@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from headway.engines.tuning.trans_lora_speaker import Speaker
     from headway.engines.tuning.trans_lora_spec import TransferSpec
 
-NUM_REAL, NUM_WANTED, NUM_WANTED_QUICK = 250, 1000, 300
+NUM_REAL, NUM_WANTED = 250, 1000
 NUM_SEEDS, NUM_TESTS, MOST_TOKENS = 5, 300, 8
 SOURCE_EPOCHS, DISCRIMINATOR_EPOCHS, NEW_EPOCHS = 20, 10, 10
 OLD_RATE, NEW_RATE = 6e-3, 1e-2
+OLD_BATCH, NEW_BATCH, NEW_BATCH_QUICK = 8, 16, 32
 
 
 class Workshop:
@@ -35,7 +36,7 @@ class Workshop:
     seed : int
         Which task.
     quick : bool
-        Whether there is less data.
+        Whether the new adapter takes fewer steps, with larger batches.
     """
 
     def __init__(self, folder: Path, seed: int, quick: bool) -> None:
@@ -45,13 +46,19 @@ class Workshop:
         rng = np.random.default_rng([1, seed])
         self.folder, self.seed = folder, seed
         self.task = toys.Task(seed)
-        self.num_wanted = NUM_WANTED_QUICK if quick else NUM_WANTED
         self.real = self.task.family.lines(rng, NUM_REAL)
         self.tests = self.task.family.lines(rng, NUM_TESTS)
-        self.random = toys.random_text(rng, self.num_wanted)
+        self.random = toys.random_text(rng, NUM_WANTED)
         self.seeds = chosen_seeds(self.real)
         self.wording = Wording(task="{text}=", question="{text}?", yes="y", no="n")
-        self.lesson = Lesson(num_epochs=NEW_EPOCHS, learning_rate=NEW_RATE)
+        self.old_lesson = Lesson(num_epochs=SOURCE_EPOCHS, learning_rate=OLD_RATE, batch_size=OLD_BATCH)
+        self.new_lesson = Lesson(
+            num_epochs=NEW_EPOCHS,
+            learning_rate=NEW_RATE,
+            batch_size=NEW_BATCH_QUICK if quick else NEW_BATCH,
+            rank=16,
+            alpha=32.0,
+        )
         self.bases = {name: Speaker(str(toys.BASES / name), device="cpu") for name in ("small", "large", "other")}
         self.speakers = {one.folder: one for one in self.bases.values()}
         self._train_source()
@@ -69,10 +76,10 @@ class Workshop:
             judge=self.bases["small"].folder,
             seeds=self.seeds,
             folder=str(self.folder / f"moved-{name}"),
-            wanted=self.num_wanted,
+            wanted=NUM_WANTED,
             text_tokens=MOST_TOKENS,
             answer_tokens=MOST_TOKENS,
-            lesson=self.lesson,
+            lesson=self.new_lesson,
             wording=self.wording,
             seed=self.seed,
         )
@@ -117,10 +124,9 @@ class Workshop:
         from headway.engines.tuning.trans_lora_judge import train_discriminator
 
         small, task = self.bases["small"], self.task
-        lesson = msgspec.structs.replace(self.lesson, num_epochs=SOURCE_EPOCHS, learning_rate=OLD_RATE)
-        small.grow("source", lesson, self.seed)
+        small.grow("source", self.old_lesson, self.seed)
         rows = [Row(small.prompt(f"{text}="), small.answer(task.answer(text))) for text in self.real]
-        Fit(small, "source", rows, lesson, self.seed).run(SOURCE_EPOCHS)
+        Fit(small, "source", rows, self.old_lesson, self.seed).run(SOURCE_EPOCHS)
         self.source = small.save("source", str(self.folder / "source"))
         small.drop("source")
         train_discriminator(
@@ -129,7 +135,7 @@ class Workshop:
             self.real,
             self.seeds,
             str(self.folder / "discriminator"),
-            lesson=msgspec.structs.replace(lesson, num_epochs=DISCRIMINATOR_EPOCHS),
+            lesson=msgspec.structs.replace(self.old_lesson, num_epochs=DISCRIMINATOR_EPOCHS),
             wording=self.wording,
             text_tokens=MOST_TOKENS,
             seed=self.seed,
@@ -175,10 +181,9 @@ def accuracy(seed: int, quick: bool) -> Numbers:
         }
         named = msgspec.structs.replace
         others: dict[str, Callable[[TransferSpec], Moved]] = {
-            "logits": lambda one: shop.move(named(one, labels="logits")),
             "unfiltered": lambda one: shop.move(named(one, discriminator="")),
             "random": lambda one: shop.distil(one, shop.random),
-            "seeds": lambda one: shop.distil(one, list(shop.seeds) * (shop.num_wanted // NUM_SEEDS)),
+            "seeds": lambda one: shop.distil(one, list(shop.seeds) * (NUM_WANTED // NUM_SEEDS // 4)),
         }
         for name, train in others.items():
             other = train(named(spec, folder=str(shop.folder / name)))
