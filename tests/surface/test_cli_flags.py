@@ -38,6 +38,10 @@ FLAGS = {
         "<file> --html --json --load --policies --policy --ray --ray-address --requests --seeds --set --trace --workers"
     ),
     "replay": "<recording> --json --policy --recipe --set",
+    "solve": (
+        "<file> --blocking --gantt --json --list --no-swap --objective --out --planner --plot --seed --set --start "
+        "--time-limit --workers"
+    ),
     "calibrate": (
         "<model> --block-size --context --device --dtype --json --kv-memory --max-seqs --minutes --native --no-native "
         "--out --policy --policy-param --quantize --threads --trace"

@@ -98,13 +98,13 @@ def solve(
 
 def _list(json: bool) -> None:
     from headway.app.solving.planners import planners
-    from headway.app.solving.problems import shipped
     from headway.plots.tables import Table
+    from headway.sim.shop.instances.shipped import shipped
 
     rows = planners()
     if json:
         print_json({"planners": [{"id": row.id, "seat": row.seat, "title": row.title} for row in rows],
-                    "shipped": shipped()})  # fmt: skip
+                    "shipped": list(shipped())})  # fmt: skip
         return
     studying.print_table(Table(["planner", "seat", "from"], [[row.id, row.seat, row.title] for row in rows]))
     out().print(f"To try: headway solve {' | '.join(shipped())}", markup=False, soft_wrap=True)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from msgspec.structs import replace
 
 from headway.core.errors import ConfigError
 from headway.policies.shop.problem import Objective, Problem
-from headway.sim.shop.instances import read
-
-SHIPPED = Path(__file__).parents[2] / "sim" / "shop" / "instances" / "shipped"
-
-
-def shipped() -> list[str]:
-    """Return the names of the instances that come with Headway."""
-    return sorted(path.name for path in SHIPPED.iterdir() if path.is_file()) if SHIPPED.is_dir() else []
+from headway.sim.shop.instances.door import read_one
+from headway.sim.shop.instances.shipped import shipped
 
 
 def given(said: str, *, objective: str = "", blocking: bool = False, swap: bool = True) -> Problem:
@@ -25,7 +19,7 @@ def given(said: str, *, objective: str = "", blocking: bool = False, swap: bool 
     Parameters
     ----------
     said : str
-        A path, ``path:name`` for one of a collection, or a name of `shipped`.
+        A path, ``path:name`` for one of a collection, or the name of one that is shipped.
     objective : str
         Instead of the file's; empty for the file's.
     blocking, swap : bool
@@ -33,38 +27,30 @@ def given(said: str, *, objective: str = "", blocking: bool = False, swap: bool 
 
     Raises
     ------
-    ConfigError
+    ConfigError, UnknownName
         When there is no such file, it cannot be read, or it holds several and none is named.
     """
     known = get_args(Objective)
     if objective and objective not in known:
         raise ConfigError(f"solve: --objective must be one of {', '.join(known)}, got {objective!r}.")
-    problem = _read(said)
-    changes: dict[str, object] = {"blocking": blocking, "swap": swap} if blocking else {}
-    if objective and objective != problem.objective:
-        changes |= {"objective": objective, "best_known": None, "bound": None}
+    problem = read_one(_place(said))
+    changes: dict[str, Any] = {"objective": objective} if objective and objective != problem.objective else {}
+    if "tardiness" in objective and all(job.due is None for job in problem.jobs):
+        raise ConfigError(
+            f"solve: --objective {objective} must have due times, {problem.name} has none. Choose another."
+        )
     if blocking:
+        changes |= {"blocking": True, "swap": swap}
+    if changes:  # what is known of the file's problem is not known of this one
         changes |= {"best_known": None, "bound": None}
     return replace(problem, **changes)
 
 
-def _read(said: str) -> Problem:
-    path, name = _place(said)
-    found = read(path, name)
-    if isinstance(found, Problem):
-        return found
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(one.name for one in found[:5])
-    raise ConfigError(
-        f"solve: {said} must name one problem, it holds {len(found)}: {names}, ... Say {said}:{found[0].name}."
-    )
-
-
-def _place(said: str) -> tuple[Path, str]:
-    """Return the file and, within it, the name."""
-    head, _, name = said.rpartition(":")
-    for path, inner in ((Path(said), ""), (SHIPPED / said, ""), (Path(head), name), (SHIPPED / head, name)):
-        if path.is_file() and (head or not inner):
-            return path, inner
-    raise ConfigError(f"solve: {said} must be a file or one of {', '.join(shipped())}, found neither. Check the path.")
+def _place(said: str) -> str:
+    if said in shipped() and not Path(said).exists():
+        return str(shipped()[said])
+    if "/" not in said and "." not in said and not Path(said).exists():
+        raise ConfigError(
+            f"solve: {said} must be a file or one of {', '.join(shipped())}, found neither. Check the path."
+        )
+    return said

@@ -48,7 +48,8 @@ def read(path: str | os.PathLike[str], name: str = "") -> Problem | list[Problem
 
     Examples
     --------
-    >>> read("examples/shop/ft06.txt").num_tasks
+    >>> from headway.sim.shop.instances.shipped import shipped
+    >>> read(shipped()["ft06"]).num_tasks
     36
     """
     file, name = _split(path, name)
