@@ -17,7 +17,8 @@ from headway.app.cli.studying import PlotFlag, files
 
 if TYPE_CHECKING:
     from headway.policies.shop.problem import Problem
-    from headway.policies.shop.result import Progress, Result
+    from headway.policies.shop.result import Progress as SearchProgress
+    from headway.policies.shop.result import Result
 
 _problem = partial(typer.Option, rich_help_panel="The problem")
 _search = partial(typer.Option, rich_help_panel="The search")
@@ -119,7 +120,7 @@ def _say_problem(problem: Problem) -> None:
 
 
 @contextmanager
-def _shown(budget_s: float, json: bool) -> Iterator[Callable[[Progress], None]]:
+def _shown(budget_s: float, json: bool) -> Iterator[Callable[[SearchProgress], None]]:
     """Show objective and bound while it computes, where there is a terminal; else a line for each better objective."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -132,7 +133,7 @@ def _shown(budget_s: float, json: bool) -> Iterator[Callable[[Progress], None]]:
     )  # fmt: skip
     task = bar.add_task("searching", total=budget_s)
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: SearchProgress) -> None:
         is_better = progress.objective is not None and progress.objective != best["objective"]
         best.update({k: v for k in best if (v := getattr(progress, k)) is not None})
         said = ", ".join(f"{name} {value:g}" for name, value in best.items() if value is not None)
