@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -63,6 +64,13 @@ def test_dice_come_from_the_run() -> None:
         drawn.append([one.key(SHORT, 0.0) for _ in range(3)])
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rules_can_be_sent_elsewhere(name: str) -> None:
+    copy = pickle.loads(pickle.dumps(Dispatch(rule=name)))
+    assert copy.rule == name
+    assert copy.dynamic == Dispatch(rule=name).dynamic
 
 
 def test_unknown_rules_list_the_nearest() -> None:

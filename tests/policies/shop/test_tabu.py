@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import headway.policies.shop.tabu_kernel as kernel
 from headway.core.errors import ConfigError
 from headway.numerics.stopwatch import Stopwatch
-from headway.policies.shop.making import flexible_job_shop, job_shop
+from headway.policies.shop.making import job_shop, project
 from headway.policies.shop.problem import Downtime, Job, Mode, Problem, Task
 from headway.policies.shop.result import Progress
 from headway.policies.shop.schedule import Schedule, ends, faults, objective
@@ -20,7 +20,7 @@ from headway.policies.shop.tabu import Tabu, random_line
 from headway.policies.shop.tabu_elites import Elites
 from headway.policies.shop.tabu_model import Model, model_of
 from headway.policies.shop.tabu_run import Runs
-from policies.shop.shops import FT06, flow_shops, job_shops, projects
+from policies.shop.shops import FT06, flexible_shops, flow_shops, job_shops, projects
 
 
 class Bench:
@@ -28,7 +28,7 @@ class Bench:
 
     def __init__(self, problem: Problem, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        self.model = model_of(problem, "test")
+        self.model = model_of(problem, (0,) * problem.num_tasks)
         runs = Runs(self.model, 6, rng, Stopwatch(60.0), 1)
         self.shop, self.order, self.memory = runs._shop, runs._order, runs._memory
         self.longest = self.load(random_line(self.model, rng))
@@ -113,8 +113,8 @@ def test_a_move_that_would_close_a_circle_is_not_offered() -> None:
     assert kernel.may_go_after(bench.shop, bench.order, 0, 3)
 
 
-@given(problem=job_shops(), seed=st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
+@given(problem=st.one_of(job_shops(), flexible_shops()), seed=st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
 def test_schedules_keep_every_rule_and_bounds_hold(problem: Problem, seed: int) -> None:
     result = Tabu(max_moves=60, patience=30).solve(problem, budget_s=5.0, rng=np.random.default_rng(seed))
     assert result.schedule is not None
@@ -128,7 +128,7 @@ def test_schedules_keep_every_rule_and_bounds_hold(problem: Problem, seed: int) 
 @given(problem=job_shops(), seed=st.integers(0, 9))
 @settings(max_examples=25, deadline=None)
 def test_it_is_never_worse_than_its_start(problem: Problem, seed: int) -> None:
-    model = model_of(problem, "test")
+    model = model_of(problem, (0,) * problem.num_tasks)
     start = model.schedule(random_line(model, np.random.default_rng(seed)))
     assert faults(problem, start) == []
     for budget_s in (0.0, 5.0):
@@ -157,7 +157,7 @@ def test_equal_dice_equal_schedules() -> None:
 
 def test_compiled_and_plain_make_the_same_moves() -> None:
     pytest.importorskip("numba")
-    model = model_of(job_shop("ft06", FT06), "test")
+    model = model_of(job_shop("ft06", FT06), (0,) * 36)
     found = []
     for fast in (False, True):
         rng = np.random.default_rng(3)
@@ -186,7 +186,7 @@ def test_what_is_under_way_stays_and_comes_first() -> None:
 
 
 def test_elites_stay_different_and_what_lies_between_respects_jobs() -> None:
-    model = model_of(job_shop("ft06", FT06), "test")
+    model = model_of(job_shop("ft06", FT06), (0,) * 36)
     rng = np.random.default_rng(0)
     elites = Elites(model.machine[:-1], 4, rng)
     one = random_line(model, rng)
@@ -206,7 +206,7 @@ def test_elites_stay_different_and_what_lies_between_respects_jobs() -> None:
 @pytest.mark.parametrize(
     ("problem", "what"),
     [
-        (flexible_job_shop("f", [[[(0, 1), (1, 1)]]]), "a flexible job shop"),
+        (project("r", [1, 2], [[1], [2]], [[1], []], [2]), "a project"),
         (job_shop("b", [[(0, 1), (1, 1)]], blocking=True), "blocking"),
         (job_shop("t", [[(0, 1), (1, 1)]], objective="total_tardiness"), "total_tardiness"),
         (job_shop("p", [[(0, 1), (1, 1)]], permutation=True), "one order"),
@@ -217,7 +217,7 @@ def test_other_problems_are_refused(problem: Problem, what: str) -> None:
         Tabu().solve(problem, budget_s=1.0, rng=np.random.default_rng(0))
 
 
-@given(problem=st.one_of(projects(), flow_shops()))
+@given(problem=st.one_of(projects(), flow_shops(), flexible_shops()))
 @settings(max_examples=15, deadline=None)
 def test_whatever_it_is_given_it_solves_or_refuses(problem: Problem) -> None:
     try:
@@ -235,7 +235,7 @@ def test_parameters_out_of_range_are_named(name: str, value: object) -> None:
 
 
 def test_a_schedule_becomes_a_line_and_the_same_schedule_again() -> None:
-    model: Model = model_of(job_shop("ft06", FT06), "test")
+    model: Model = model_of(job_shop("ft06", FT06), (0,) * 36)
     schedule = model.schedule(random_line(model, np.random.default_rng(2)))
     assert isinstance(schedule, Schedule)
     assert model.schedule(model.line(schedule)) == schedule

@@ -75,9 +75,10 @@ class Generation:
         """Generate the schedule."""
         tasks = self._problem.tasks
         first = [n for n, num in enumerate(self._open) if not num and tasks[n].fixed_start is None]
-        for number, task in enumerate(tasks):
-            if task.fixed_start is not None:
-                self._begin_under_way(number)
+        fixed = [n for n, task in enumerate(tasks) if task.fixed_start is not None]
+        ends = [self._begin_under_way(number) for number in fixed]
+        for number, end in zip(fixed, ends, strict=True):
+            self._done(number, end)
         for number in first:
             self._enter(number)
         while self._soonest:
@@ -138,13 +139,14 @@ class Generation:
             self._renew(other.machine)
         self._done(one.task, end)
 
-    def _begin_under_way(self, task: int) -> None:
+    def _begin_under_way(self, task: int) -> int:
+        """Take the machine of a task that has begun; returns when it ends."""
         one = self._problem.tasks[task]
         self._starts[task] = one.fixed_start or 0
         end = self._starts[task] + one.modes[0].duration
         for machine, _ in one.modes[0].needs:
             self._free[machine] = max(self._free[machine], end)
-        self._done(task, end)
+        return end
 
     def _done(self, task: int, end: int) -> None:
         for other in self._facts.followers[task]:

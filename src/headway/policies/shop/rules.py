@@ -20,19 +20,21 @@ class Formula:
 
     Parameters
     ----------
-    of : callable of (Ready, float) -> float or tuple of float
-        The key of a task at a time; the lowest is first.
-    dynamic : bool
-        Whether the key changes with time.
+    name : str
+        Which: a key of `STAYING` or of `CHANGING`.
     """
 
-    def __init__(self, of: Callable[[Ready, Seconds], Key], *, dynamic: bool = False) -> None:
-        self.of = of
-        self.dynamic = dynamic
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dynamic = name in CHANGING
+        self._of = CHANGING[name] if self.dynamic else STAYING[name]
+
+    def __reduce__(self) -> tuple[type[Formula], tuple[str]]:
+        return Formula, (self.name,)
 
     def key(self, ready: Ready, now_s: Seconds) -> Key:
         """Return the key of a task."""
-        return self.of(ready, now_s)
+        return self._of(ready, now_s)
 
 
 class ApparentTardinessCost:
@@ -100,30 +102,33 @@ def _per_work(value_s: float, ready: Ready) -> float:
     return value_s / ready.work_left_s if ready.work_left_s else math.copysign(math.inf, value_s)
 
 
-_MAKERS: Mapping[str, Callable[[], Rule]] = {
-    "fifo": lambda: Formula(lambda r, _: r.ready_since_s),
-    "lifo": lambda: Formula(lambda r, _: (-r.ready_since_s, -r.number)),
-    "spt": lambda: Formula(lambda r, _: r.duration_s),
-    "lpt": lambda: Formula(lambda r, _: -r.duration_s),
-    "mwkr": lambda: Formula(lambda r, _: -r.work_left_s),
-    "lwkr": lambda: Formula(lambda r, _: r.work_left_s),
-    "mopnr": lambda: Formula(lambda r, _: -r.num_left),
-    "lopnr": lambda: Formula(lambda r, _: r.num_left),
-    "fdd": lambda: Formula(lambda r, _: flow_due_s(r)),
-    "fdd/mwkr": lambda: Formula(lambda r, _: _per_work(flow_due_s(r), r)),
-    "spt/twkr": lambda: Formula(lambda r, _: r.duration_s / r.job_work_s if r.job_work_s else 0.0),
-    "edd": lambda: Formula(lambda r, _: r.due_s),
-    "wspt": lambda: Formula(lambda r, _: r.duration_s / r.weight if r.weight else math.inf),
-    "mdd": lambda: Formula(lambda r, now: max(r.due_s, now + r.work_left_s), dynamic=True),
-    "cr": lambda: Formula(lambda r, now: _per_work(r.due_s - now, r), dynamic=True),
-    "slack": lambda: Formula(slack_s, dynamic=True),
-    "slack/op": lambda: Formula(lambda r, now: slack_s(r, now) / r.num_left, dynamic=True),
-    "atc": ApparentTardinessCost,
-    "random": Random,
+STAYING: Mapping[str, Callable[[Ready, Seconds], Key]] = {
+    "fifo": lambda r, _: r.ready_since_s,
+    "lifo": lambda r, _: (-r.ready_since_s, -r.number),
+    "spt": lambda r, _: r.duration_s,
+    "lpt": lambda r, _: -r.duration_s,
+    "mwkr": lambda r, _: -r.work_left_s,
+    "lwkr": lambda r, _: r.work_left_s,
+    "mopnr": lambda r, _: -r.num_left,
+    "lopnr": lambda r, _: r.num_left,
+    "fdd": lambda r, _: flow_due_s(r),
+    "fdd/mwkr": lambda r, _: _per_work(flow_due_s(r), r),
+    "spt/twkr": lambda r, _: r.duration_s / r.job_work_s if r.job_work_s else 0.0,
+    "edd": lambda r, _: r.due_s,
+    "wspt": lambda r, _: r.duration_s / r.weight if r.weight else math.inf,
 }
+"""Formulas whose keys stay as they are while a task waits."""
+CHANGING: Mapping[str, Callable[[Ready, Seconds], Key]] = {
+    "mdd": lambda r, now: max(r.due_s, now + r.work_left_s),
+    "cr": lambda r, now: _per_work(r.due_s - now, r),
+    "slack": slack_s,
+    "slack/op": lambda r, now: slack_s(r, now) / r.num_left,
+}
+"""Formulas whose keys change with time."""
+_OTHERS: Mapping[str, Callable[[], Rule]] = {"atc": ApparentTardinessCost, "random": Random}
 ALIASES = {"mtwr": "mwkr", "ltwr": "lwkr", "mor": "mopnr", "lor": "lopnr", "mwrm": "mwkr", "s/opn": "slack/op"}
 """Other names of the same rules."""
-NAMES = tuple(_MAKERS)
+NAMES = (*STAYING, *CHANGING, *_OTHERS)
 """All rules.
 
 First come first served and last; shortest and longest task; most and least work remaining; most and least operations
@@ -147,6 +152,6 @@ def rule(name: str) -> Rule:
     """
     known = name.lower()
     known = ALIASES.get(known, known)
-    if known not in _MAKERS:
+    if known not in NAMES:
         raise unknown_name("shop: rule", name, (*NAMES, *ALIASES))
-    return _MAKERS[known]()
+    return _OTHERS[known]() if known in _OTHERS else Formula(known)

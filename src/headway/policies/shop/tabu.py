@@ -18,7 +18,7 @@ from headway.policies.shop.rules import rule
 from headway.policies.shop.schedule import Schedule
 from headway.policies.shop.seats import Tell
 from headway.policies.shop.tabu_elites import Elites
-from headway.policies.shop.tabu_model import Model, model_of
+from headway.policies.shop.tabu_model import Model, check_shop, model_of
 from headway.policies.shop.tabu_run import Runs
 
 NEIGHBOURHOODS = {"n5": 5, "n6": 6, "n7": 7}
@@ -101,12 +101,13 @@ class Tabu:
     ) -> Result:
         """Search from a start, or from a schedule by rules; see `Solver`."""
         watch = Stopwatch(budget_s)
-        model = model_of(problem, "shop/tabu")
+        check_shop(problem, "shop/tabu")
         best = Incumbent(problem, "shop/tabu", watch, tell)
+        first = _first(best, start)
+        model = model_of(problem, first.modes)
         best.prove(model.bound)
-        line = _first(model, best, start, rng)
         if model.num_tasks and not watch.is_over and not best.is_proven:
-            self._search(model, best, line, rng, watch)
+            self._search(model, best, model.line(first), rng, watch)
         return best.result()
 
     def _search(
@@ -124,14 +125,18 @@ class Tabu:
             line = elites.between() if elites.is_full else random_line(model, rng)
 
 
-def _first(model: Model, best: Incumbent, start: Schedule | None, rng: np.random.Generator) -> list[int]:
-    """Offer the start, or one by rules; returns its line."""
-    if start is not None:
-        best.offer(start)
-    if best.schedule is None:
-        for name in ("mwkr", "fdd/mwkr", "mopnr"):
-            best.offer(generate(model.problem, rule(name)))
-    return random_line(model, rng) if best.schedule is None else model.line(best.schedule)
+def _first(best: Incumbent, start: Schedule | None) -> Schedule:
+    """Offer the start, or schedules by rules; returns one to begin from."""
+    if best.offer(start) and best.schedule is not None:
+        return best.schedule
+    found = [
+        generate(best.problem, rule(name), non_delay=non_delay)
+        for name in ("mwkr", "fdd/mwkr", "mopnr")
+        for non_delay in (True, False)
+    ]
+    for schedule in found:
+        best.offer(schedule)
+    return best.schedule or found[0]
 
 
 def random_line(model: Model, rng: np.random.Generator) -> list[int]:

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from headway.core.errors import ConfigError
 from headway.policies.shop.generate import after_downtimes, downtimes
-from headway.policies.shop.problem import Problem
-from headway.policies.shop.schedule import Schedule
+from headway.policies.shop.problem import Mode, Problem
+from headway.policies.shop.schedule import Schedule, ends
 
 
 class Model(Struct, frozen=True):
@@ -20,6 +20,8 @@ class Model(Struct, frozen=True):
     ----------
     problem : Problem
         What it is of.
+    modes : tuple of int
+        By task of the problem.
     tasks : tuple of int
         The task of the problem, by number here.
     duration, release, machine : tuple of int
@@ -33,6 +35,7 @@ class Model(Struct, frozen=True):
     """
 
     problem: Problem
+    modes: tuple[int, ...]
     tasks: tuple[int, ...]
     duration: tuple[int, ...]
     release: tuple[int, ...]
@@ -50,10 +53,8 @@ class Model(Struct, frozen=True):
     def line(self, schedule: Schedule) -> list[int]:
         """Return the tasks in an order that respects jobs, and machines as they are in a schedule."""
         place = {task: number for number, task in enumerate(self.tasks)}
-        modes = self.problem.tasks
-        ordered = sorted(
-            self.tasks, key=lambda n: (schedule.starts[n], schedule.starts[n] + modes[n].modes[0].duration, place[n])
-        )
+        end = ends(self.problem, schedule)
+        ordered = sorted(self.tasks, key=lambda n: (schedule.starts[n], end[n], place[n]))
         return [place[task] for task in ordered]
 
     def schedule(self, line: Iterable[int]) -> Schedule:
@@ -69,63 +70,67 @@ class Model(Struct, frozen=True):
             end[number] = begin + duration
             if duration:
                 free[machine] = end[number]
-        return Schedule(tuple(starts), (0,) * len(starts))
+        return Schedule(tuple(starts), self.modes)
 
 
-def model_of(problem: Problem, where: str) -> Model:
-    """Return the arrays of a job shop.
+def model_of(problem: Problem, modes: Sequence[int]) -> Model:
+    """Return the arrays of a job shop in which it is chosen who runs where.
 
     Parameters
     ----------
     problem : Problem
-        A job shop that is to be done soon.
-    where : str
-        Who asks, for errors.
-
-    Raises
-    ------
-    ConfigError
-        When it is none.
+        One that passes `check_shop`.
+    modes : sequence of int
+        By task.
     """
-    chains = _chains(problem, where)
+    chains = problem.chains or ()
     fixed = {n: task.fixed_start for n, task in enumerate(problem.tasks) if task.fixed_start is not None}
     tasks: list[int] = []
     before: list[int] = []
     release: list[int] = []
     surely: list[int] = []
     free, sure = _machine_releases(problem, fixed)
+    chosen = tuple(modes)
     for chain in chains:
         job_release = 0
         for at, task in enumerate(chain):
             one = problem.tasks[task]
             if task in fixed:
-                if at and chain[at - 1] not in fixed:
-                    raise _refusal(where, f"a task under way ({problem.task_name(task)}) after one that is not")
                 job_release = fixed[task] + one.modes[0].duration
                 continue
             before.append(len(tasks) - 1 if at and chain[at - 1] not in fixed else -1)
-            soonest, machine = max(one.release, job_release), _machine(problem, task)
+            soonest, machine = max(one.release, job_release), _mode(problem, task, chosen).needs[0][0]
             release.append(max(soonest, free[machine]))
             surely.append(max(soonest, sure[machine]))
             tasks.append(task)
     floor = max((start + problem.tasks[n].modes[0].duration for n, start in fixed.items()), default=0)
-    return _linked(problem, tasks, before, (release, surely), floor)
+    return _linked(problem, chosen, tasks, before, (release, surely), floor)
 
 
 def _linked(
-    problem: Problem, tasks: list[int], before: list[int], releases: tuple[list[int], list[int]], floor: int
+    problem: Problem,
+    modes: tuple[int, ...],
+    tasks: list[int],
+    before: list[int],
+    releases: tuple[list[int], list[int]],
+    floor: int,
 ) -> Model:
     none = len(tasks)
     after = [none] * none
     for number, one in enumerate(before):
         if one >= 0:
             after[one] = number
-    duration = [problem.tasks[task].modes[0].duration for task in tasks]
-    machine = [_machine(problem, task) for task in tasks]
+    duration = [_mode(problem, task, modes).duration for task in tasks]
+    machine = [_mode(problem, task, modes).needs[0][0] for task in tasks]
     joined = [none if one < 0 else one for one in before]
-    bound = max(lower_bound(duration, releases[1], machine, joined, after), floor)
+    least = [min(mode.duration for mode in problem.tasks[task].modes) for task in tasks]
+    is_flexible = any(len(problem.tasks[task].modes) > 1 for task in tasks)
+    surely = [problem.tasks[task].release for task in tasks] if is_flexible else releases[1]
+    where = list(range(len(tasks))) if is_flexible else machine  # as if no two tasks met on a machine
+    bound = max(lower_bound(least, surely, where, joined, after), floor)
     return Model(
         problem,
+        modes,
         tuple(tasks),
         (*duration, 0),
         (*releases[0], 0),
@@ -158,15 +163,23 @@ def lower_bound(
     return best
 
 
-def _chains(problem: Problem, where: str) -> tuple[tuple[int, ...], ...]:
-    chains = problem.chains
-    if chains is None or problem.kind in ("project", "flexible job shop"):
+def check_shop(problem: Problem, where: str) -> None:
+    """Raise for what is no job shop with the objective makespan.
+
+    Raises
+    ------
+    ConfigError
+        When it is none; names what does not fit.
+    """
+    if problem.chains is None or problem.kind == "project":
         raise _refusal(where, f"a {problem.kind}")
     if problem.objective != "makespan":
         raise _refusal(where, f"the objective {problem.objective}")
     if problem.blocking or problem.permutation:
         raise _refusal(where, "blocking" if problem.blocking else "one order for all machines")
-    return chains
+    for number, task in enumerate(problem.tasks):
+        if task.fixed_start is not None and any(problem.tasks[one].fixed_start is None for one in task.after):
+            raise _refusal(where, f"a task under way ({problem.task_name(number)}) after one that is not")
 
 
 def _refusal(where: str, what: str) -> ConfigError:
@@ -175,8 +188,8 @@ def _refusal(where: str, what: str) -> ConfigError:
     )
 
 
-def _machine(problem: Problem, task: int) -> int:
-    return problem.tasks[task].modes[0].needs[0][0]
+def _mode(problem: Problem, task: int, modes: Sequence[int]) -> Mode:
+    return problem.tasks[task].modes[modes[task]]
 
 
 def _machine_releases(problem: Problem, fixed: dict[int, int]) -> tuple[dict[int, int], dict[int, int]]:
@@ -184,7 +197,8 @@ def _machine_releases(problem: Problem, fixed: dict[int, int]) -> tuple[dict[int
     spans = downtimes(problem)
     free: dict[int, int] = defaultdict(int)
     for task, start in fixed.items():
-        machine, end = _machine(problem, task), start + problem.tasks[task].modes[0].duration
+        only = problem.tasks[task].modes[0]
+        machine, end = only.needs[0][0], start + only.duration
         free[machine] = max(free[machine], end)
         spans[machine] = sorted([*spans.get(machine, ()), (start, end)])
     sure: dict[int, int] = defaultdict(int)
