@@ -74,7 +74,7 @@ class Incumbent:
         )
 
     def _note(self) -> None:
-        news = Progress(at_s=self._watch.spent_s, objective=self.objective, bound=self.bound)
-        self._history.append(news)
+        at_s = self._watch.spent_s
+        self._history.append(Progress(at_s, self.objective, self.bound))
         if self._tell is not None:
-            self._tell(news)
+            self._tell(Progress(at_s, self.objective, self.bound, self.schedule))

@@ -101,7 +101,7 @@ def model_of(problem: Problem, modes: Sequence[int]) -> Model:
             before.append(len(tasks) - 1 if at and chain[at - 1] not in fixed else -1)
             soonest, machine = max(one.release, job_release), _mode(problem, task, chosen).needs[0][0]
             release.append(max(soonest, free[machine]))
-            surely.append(max(soonest, sure[machine]))
+            surely.append(max(soonest, sure[machine] if _mode(problem, task, chosen).duration else 0))
             tasks.append(task)
     floor = max((start + problem.tasks[n].modes[0].duration for n, start in fixed.items()), default=0)
     return _linked(problem, chosen, tasks, before, (release, surely), floor)
