@@ -397,7 +397,7 @@ def play_round(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def left_shift(machine: Ints, duration: Ints, release: Ints, num_ops: Ints, starts: Ints) -> Ints:
+def left_shift(machine: Ints, duration: Ints, release: Ints, num_ops: Ints, downs: Ints, starts: Ints) -> Ints:
     """Move every operation of one shop [jobs, ops] as early as gaps allow, in the order of their starts: an active one."""
     num_jobs, num_machines = num_ops.size, machine.max() + 1
     most = 0
@@ -418,9 +418,10 @@ def left_shift(machine: Ints, duration: Ints, release: Ints, num_ops: Ints, star
         j, k = who[i, 0], who[i, 1]
         m, long = machine[j, k], duration[j, k]
         at = max(release[j, k], found[j, k - 1] + duration[j, k - 1] if k else 0)
+        at = fit(at, long, downs[m])
         p = 0
         while p < held[m] and at + long > busy[m, p, 0]:
-            at = max(at, busy[m, p, 1])
+            at = fit(max(at, busy[m, p, 1]), long, downs[m])
             p += 1
         for q in range(held[m], p, -1):
             busy[m, q] = busy[m, q - 1]

@@ -46,9 +46,9 @@ def forward(ops: Ops, weights: Weights, features: dict[str, Array]) -> tuple[Arr
     """
     seen = features["ops"][..., : weights["embed.w"].shape[0]]
     x = linear(weights, "embed", seen) + weights["place"][features["place"]]
-    x = _encode(ops, weights, "within", x, features["valid"][..., None, :])
-    x = ops.sum(x * features["upcoming"][..., None], axis=-2)
-    x = x + _encode(ops, weights, "among", x, features["rivals"])
+    at = ops.sum(x * features["upcoming"][..., None], axis=-2, keepdims=True)  # no other operation is read below
+    x = _encode(ops, weights, "within", at, x, features["valid"][..., None, :])[..., 0, :]
+    x = x + _encode(ops, weights, "among", x, x, features["rivals"])
     legal = features["legal"]
     mean = ops.sum(x * legal[..., None], axis=-2, keepdims=True) / ops.sum(legal, axis=-1, keepdims=True)[..., None]
     scores = ops.concatenate([_score(ops, weights, "job", x), _score(ops, weights, "wait", mean)], -1)
@@ -74,8 +74,8 @@ def sines(num: int, width: int) -> npt.NDArray[np.float32]:
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(num, width).astype(np.float32)
 
 
-def _encode(ops: Ops, weights: Weights, name: str, x: Array, mask: Array) -> Array:
-    x = norm(ops, weights, f"{name}.first", x + attention(ops, weights, f"{name}.attend", x, mask=mask))
+def _encode(ops: Ops, weights: Weights, name: str, x: Array, of: Array, mask: Array) -> Array:
+    x = norm(ops, weights, f"{name}.first", x + attention(ops, weights, f"{name}.attend", x, of=of, mask=mask))
     grown = ops.relu(linear(weights, f"{name}.up", x))
     return norm(ops, weights, f"{name}.second", x + linear(weights, f"{name}.down", grown))
 
