@@ -210,3 +210,11 @@ def test_a_permutation_flow_shop_may_cost_more_than_a_free_one() -> None:
 def test_a_project_shares_what_there_is() -> None:
     found = solved(project("p", [2, 2, 2], [[2], [1], [1]], [[], [], []], [2]))
     assert (found.status, found.objective) == ("optimal", 4)
+
+
+def test_a_warm_start_may_fix_several_tasks_at_the_same_moment() -> None:
+    problem = job_shop("begun", [[(0, 3), (1, 4)], [(1, 2), (2, 3)], [(2, 5), (0, 1)]])
+    tasks = tuple(replace(task, fixed_start=None if task.after else 0) for task in problem.tasks)
+    begun = replace(problem, tasks=tasks)
+    first = Schedule((0, 9, 0, 9, 0, 9), (0,) * 6)
+    assert solved(begun, start=first).objective == 7.0

@@ -149,8 +149,9 @@ class _Heard:
 
 
 def _hint(tasks: Tasks, known: Schedule) -> None:
-    for variable, value in zip(tasks.starts, known.starts, strict=True):
-        tasks.model.add_hint(variable, value)
+    for task, variable, value in zip(tasks.problem.tasks, tasks.starts, known.starts, strict=True):
+        if task.fixed_start is None:  # equal constants are one variable, and may be hinted once
+            tasks.model.add_hint(variable, value)
     for picks, mode in zip(tasks.picks, known.modes, strict=True):
         for place, pick in enumerate(picks):
             tasks.model.add_hint(pick, place == mode)
