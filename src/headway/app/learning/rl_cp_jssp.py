@@ -66,7 +66,7 @@ def train(spec: TrainSpec) -> NumpyWeights:
     """
     torch.set_num_threads(1)
     rng = np.random.default_rng(spec.seed)
-    weights = to_torch(first(rng, spec.start, 6))
+    weights = to_torch(first(rng, spec.start))
     adam = optimiser(weights, RATE)
     judge = Best()
     spending = Spending(spec.budget_s)

@@ -146,8 +146,8 @@ def optimiser(weights: Mapping[str, torch.Tensor], rate: float) -> torch.optim.A
     return torch.optim.Adam(trained(weights), lr=rate, eps=1e-5)
 
 
-def first(rng: np.random.Generator, start: NumpyWeights | None, columns: int) -> NumpyWeights:
-    """Return the weights to begin with."""
+def first(rng: np.random.Generator, start: NumpyWeights | None, columns: int = 6) -> NumpyWeights:
+    """Return the weights to begin with; `columns` says how much of an operation new ones see, 4 as published or 6."""
     from headway.policies.shop.rl_cp_jssp_net import init
 
     return start if start is not None else init(rng, columns=columns)

@@ -70,5 +70,4 @@ def starts_of(problem: Problem, starts: tuple[int, ...], like: Ints) -> Ints:
 
 @functools.cache
 def _solver() -> Any:
-    row = catalogue.find(SOLVER)
-    return catalogue.resolve(row.class_)(workers=1)
+    return catalogue.load(SOLVER)(workers=1)
