@@ -116,10 +116,7 @@ def update(
     begun.script[:] = played.script
     begun.run(decide, mode=SCRIPT, most_told=cut)
     targets = np.stack(
-        [
-            finish(problem, begun, place, played.starts[place], TEACHER_S, rng)
-            for place, problem in enumerate(problems)
-        ]
+        [finish(problem, begun, place, played.starts[place], TEACHER_S, rng) for place, problem in enumerate(problems)]
     )
     better: list[Kept] = []
     begun.run(decide, mode=FOLLOW, targets=targets, keep=better)
@@ -134,8 +131,8 @@ def judged(
 ) -> tuple[Judged, Judged]:
     """Return what was chosen after the cut and before it, with what it is worth.
 
-    After it, the solver's choices are worth the gain, scaled to 0 .. 1 among rollouts of a shop, and those of the policy
-    as much less. Before it, what the solver's makespan is below the mean of the shop, in deviations.
+    After it, the solver's choices are worth the gain, scaled to 0 .. 1 among rollouts of a shop, and those of the
+    policy as much less. Before it, what the solver's makespan is below the mean of the shop, in deviations.
     """
     by_shop = gain.reshape(-1, NUM_ROLLOUTS)
     low, high = by_shop.min(1, keepdims=True), by_shop.max(1, keepdims=True)

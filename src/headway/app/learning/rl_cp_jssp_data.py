@@ -91,7 +91,7 @@ def bounds(problems: Sequence[Problem]) -> Ints:
         np.bincount(machine.ravel(), duration.ravel()).max()
         for machine, duration in zip(found.machine, found.duration, strict=True)
     ]
-    return np.maximum(longest, np.array(heaviest, np.int64))
+    return np.asarray(np.maximum(longest, heaviest), np.int64)
 
 
 def joined(kept: Sequence[Kept]) -> Choices:

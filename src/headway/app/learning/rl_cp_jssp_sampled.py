@@ -4,8 +4,8 @@ Each shop is played several times; choices of rollouts that end sooner than the 
 proportion to by how many deviations (REINFORCE with a shared baseline). It is not the publication's way, which is in
 `rl_cp_jssp`; per processor second it learns more here, because it spends nothing on a solver.
 
-Source: R. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", Machine
-Learning 8, 1992; the shared baseline after Y.-D. Kwon et al., "POMO", NeurIPS 2020, arXiv 2010.16011.
+Source: R. Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning",
+Machine Learning 8, 1992; the shared baseline after Y.-D. Kwon et al., "POMO", NeurIPS 2020, arXiv 2010.16011.
 """
 
 from __future__ import annotations

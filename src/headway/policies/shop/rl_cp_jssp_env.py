@@ -15,6 +15,7 @@ from headway.policies.shop.schedule import Schedule
 
 try:
     from headway.policies.shop import rl_cp_jssp_kernel as kernel
+    from headway.policies.shop import rl_cp_jssp_rounds_kernel as rounds
 except ImportError as error:  # pragma: no cover - the development environment has it
     raise missing_extra("numba", "shop", "to play job shops quickly") from error
 
@@ -22,8 +23,8 @@ Ints = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 Decide = Callable[[Features], Scores]
 """Returns scores [batch, rows + 1] for features; the last is the No-Op's."""
-WINDOW, COLUMNS, NEVER = kernel.WINDOW, kernel.COLUMNS, kernel.NEVER
-GREEDY, SAMPLE, FOLLOW, SCRIPT = kernel.GREEDY, kernel.SAMPLE, kernel.FOLLOW, kernel.SCRIPT
+WINDOW, COLUMNS, NEVER = rounds.WINDOW, rounds.COLUMNS, kernel.NEVER
+GREEDY, SAMPLE, FOLLOW, SCRIPT = rounds.GREEDY, rounds.SAMPLE, rounds.FOLLOW, rounds.SCRIPT
 
 
 class Tables(NamedTuple):
@@ -87,7 +88,9 @@ def tables(problems: Sequence[Problem]) -> Tables:
     most_machines = max(problem.num_resources for problem in problems)
     most_downs = max(_most_downs(problem) for problem in problems)
     made = Tables(
-        *(np.zeros((len(problems), most_jobs, most_ops), np.int64) for _ in range(3)),
+        np.zeros((len(problems), most_jobs, most_ops), np.int64),
+        np.zeros((len(problems), most_jobs, most_ops), np.int64),
+        np.zeros((len(problems), most_jobs, most_ops), np.int64),
         np.zeros((len(problems), most_jobs), np.int64),
         np.full((len(problems), most_machines, most_downs, 2), NEVER, np.int64),
         np.full((len(problems), most_jobs, most_ops), -1, np.int64),
@@ -153,7 +156,8 @@ class Shops:
         decide : callable of (Features) -> scores
             The network, for all shops at once.
         mode : int
-            GREEDY (the best score), SAMPLE (by the softmax), FOLLOW (do as schedules do) or SCRIPT (do as `script` says).
+            GREEDY (the best score), SAMPLE (by the softmax), FOLLOW (do as schedules do) or SCRIPT (do as `script`
+            says).
         rng : numpy.random.Generator or None
             For SAMPLE.
         targets : array of int, [shops, jobs, ops], or None
@@ -183,7 +187,7 @@ class Shops:
     def tell(self, seen: Question, action: int) -> Question | None:
         """Take an action in the only shop; return the next question, or None when it is over.
 
-        While what was seen still holds, the next question shows the same: see `kernel.play_round`.
+        While what was seen still holds, the next question shows the same: see `play_round`.
         """
         moment = self.now[0]
         known = seen.features["legal"] > 0
@@ -202,7 +206,17 @@ class Shops:
 
     @property
     def _state(self) -> Any:
-        return self.next_op, self.ready, self.free, self.est, self.waiting, self.starts, self.now, self.legal, self.limit
+        return (
+            self.next_op,
+            self.ready,
+            self.free,
+            self.est,
+            self.waiting,
+            self.starts,
+            self.now,
+            self.legal,
+            self.limit,
+        )
 
     def _settle_what_is_begun(self) -> None:
         begun, found = self.tables.begun, self.tables
@@ -221,7 +235,7 @@ class Shops:
         valid, place = np.zeros((*shape, WINDOW), np.bool_), np.zeros((*shape, WINDOW), np.int64)
         upcoming = np.zeros((*shape, 2), np.int64)
         state, shop = self._state, self._shop
-        most = kernel.observe_all(active, shop, state, self.scale, rows, ops, valid, upcoming, place, num)
+        most = rounds.observe_all(active, shop, state, self.scale, rows, ops, valid, upcoming, place, num)
         return rows, num, _features(*(one[:, :most] for one in (ops, valid, place, upcoming)))
 
     def _play(
@@ -234,7 +248,7 @@ class Shops:
         before = self.told.copy()
         scored = np.ascontiguousarray(scores, np.float64)
         given = (mode, drawn, targets, self.script, self.told, most_told, kept)
-        count = kernel.play_round(active, self._shop, self._state, self.over, scored, rows, num, *given)
+        count = rounds.play_round(active, self._shop, self._state, self.over, scored, rows, num, *given)
         if keep is not None:
             which = kept[0][:count]
             first = np.searchsorted(which, which)
@@ -257,8 +271,8 @@ def spread(features: Features, jobs: Ints, num_jobs: int) -> Features:
     for name, array in features.items():
         axes = 2 if name == "rivals" else 1
         whole = np.zeros((num_jobs,) * axes + array.shape[1 + axes :], array.dtype)
-        whole[np.ix_(jobs, jobs) if axes == 2 else jobs] = array[0][: jobs.size, : jobs.size] if axes == 2 else (
-            array[0][: jobs.size]
+        whole[np.ix_(jobs, jobs) if axes == 2 else jobs] = (
+            array[0][: jobs.size, : jobs.size] if axes == 2 else (array[0][: jobs.size])
         )
         made[name] = whole
     made["valid"][:, 0] = True
@@ -281,7 +295,7 @@ def _features(ops: Any, valid: Any, place: Any, upcoming: Any) -> Features:
 
 
 def _check(problem: Problem) -> None:
-    if problem.chains is None or "job shop" not in problem.kind and problem.kind not in ("flow shop", "single machine"):
+    if problem.kind not in ("job shop", "flexible job shop", "flow shop", "single machine"):
         got = f"a {problem.kind}"
     elif problem.blocking or problem.permutation:
         got = "one whose jobs block machines" if problem.blocking else "a permutation flow shop"

@@ -8,6 +8,9 @@ and of no use before something else has run on its machine), `starts`, `now`, `l
 the No-Op, and `limit`: when a job that waits would have ended its operation.
 """
 
+# numba has no types, and state goes around as a tuple of arrays
+# mypy: allow-untyped-decorators, allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,10 +22,6 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 NEVER = 1 << 60
-WINDOW = 5
-PLACES = 64
-COLUMNS = 6
-GREEDY, SAMPLE, FOLLOW, SCRIPT = 0, 1, 2, 3
 RUNNING, OVER = 0, 1
 
 
@@ -36,7 +35,7 @@ def fit(at: int, duration: int, downs: Ints) -> int:
 
 
 @njit(cache=True)
-def earliest(b: int, j: int, shop, state) -> int:  # type: ignore[no-untyped-def]
+def earliest(b: int, j: int, shop, state) -> int:
     """Return the earliest start of a job's next operation."""
     machine, duration, release, num_ops, downs = shop
     k = state[0][b, j]
@@ -48,7 +47,7 @@ def earliest(b: int, j: int, shop, state) -> int:  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def fix(b: int, j: int, shop, state) -> None:  # type: ignore[no-untyped-def]
+def fix(b: int, j: int, shop, state) -> None:
     """Start the next operation of a job at its earliest start, and propagate."""
     machine, duration, _, num_ops, _ = shop
     next_op, ready, free, est, waiting, starts, _, _, _ = state
@@ -75,7 +74,7 @@ def following(b: int, now: int, est: Ints) -> int:
 
 
 @njit(cache=True)
-def put_off(b: int, later: int, shop, state) -> None:  # type: ignore[no-untyped-def]
+def put_off(b: int, later: int, shop, state) -> None:
     """Do as the No-Op says: nothing that could start now starts before the next distinct earliest start."""
     machine, duration, _, _, downs = shop
     next_op, _, _, est, waiting, _, now, _, limit = state
@@ -89,7 +88,7 @@ def put_off(b: int, later: int, shop, state) -> None:  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def rivals(b: int, later: int, shop, state, room) -> None:  # type: ignore[no-untyped-def]
+def rivals(b: int, later: int, shop, state, room) -> None:
     """Say of each machine how many candidates it has, and whether waiting for another operation could pay.
 
     It could when an operation of another job can begin there before the shortest of those that wait, from when they
@@ -130,7 +129,7 @@ def rivals(b: int, later: int, shop, state, room) -> None:  # type: ignore[no-un
 
 
 @njit(cache=True)
-def give_up_waiting(b: int, shop, state, contested: Flags) -> bool:  # type: ignore[no-untyped-def]
+def give_up_waiting(b: int, shop, state, contested: Flags) -> bool:
     """Let jobs go that waited for what cannot come in time any more; return whether there were any."""
     machine, next_op, waiting = shop[0], state[0], state[4]
     found = False
@@ -142,52 +141,55 @@ def give_up_waiting(b: int, shop, state, contested: Flags) -> bool:  # type: ign
 
 
 @njit(cache=True)
-def settle(b: int, shop, state, room) -> int:  # type: ignore[no-untyped-def]
-    """Go on to the next moment at which there is a choice, taking what is forced; return RUNNING or OVER.
+def candidates(b: int, shop, state, room) -> tuple[int, int]:
+    """Write which jobs are legal now; return how many, and one that is forced or -1.
 
     Forced is an operation that is alone on its machine when waiting for another cannot pay.
     """
     machine = shop[0]
     next_op, _, _, est, waiting, _, now, legal, _ = state
-    num, before, contested, endurable = room
-    num_jobs = est.shape[1]
+    num, _, contested, _ = room
+    num_legal, forced = 0, -1
+    legal[b, :] = False
+    for j in range(est.shape[1]):
+        if est[b, j] == now[b] and not waiting[b, j]:
+            m = machine[b, j, next_op[b, j]]
+            num_legal += 1
+            legal[b, j] = True
+            if num[m] == 1 and not contested[m]:
+                forced = j
+    return num_legal, forced
+
+
+@njit(cache=True)
+def settle(b: int, shop, state, room) -> int:
+    """Go on to the next moment at which there is a choice, taking what is forced; return RUNNING or OVER."""
+    _, _, _, est, waiting, _, now, legal, _ = state
+    _, before, contested, endurable = room
     while True:
-        legal[b, :] = False
         now[b] = est[b].min()
         if now[b] == NEVER:
+            legal[b, :] = False
             return OVER
         later = following(b, now[b], est)
         rivals(b, later, shop, state, room)
         if give_up_waiting(b, shop, state, contested):
             continue
-        num_legal = 0
-        forced = -1
-        for j in range(num_jobs):
-            if est[b, j] == now[b] and not waiting[b, j]:
-                m = machine[b, j, next_op[b, j]]
-                num_legal += 1
-                legal[b, j] = True
-                if num[m] == 1 and not contested[m]:
-                    forced = j
-        may_wait = later < NEVER
-        for m in range(num.size):
-            may_wait = may_wait and (before[m] < 0 or endurable[m])
-        if num_legal == 0:
-            if later < NEVER:
-                put_off(b, later, shop, state)
-            else:
-                waiting[b, :] = False
-            continue
-        if forced < 0 and num_legal == 1 and not may_wait:
-            forced = int(np.argmax(legal[b]))
-        if forced < 0:
-            legal[b, num_jobs] = may_wait
+        num_legal, forced = candidates(b, shop, state, room)
+        may_wait = later < NEVER and bool(np.all(endurable | (before < 0)))
+        if num_legal == 0 and later < NEVER:
+            put_off(b, later, shop, state)
+        elif num_legal == 0:
+            waiting[b, :] = False
+        elif forced >= 0 or (num_legal == 1 and not may_wait):
+            fix(b, forced if forced >= 0 else int(np.argmax(legal[b])), shop, state)
+        else:
+            legal[b, est.shape[1]] = may_wait
             return RUNNING
-        fix(b, forced, shop, state)
 
 
 @njit(cache=True)
-def room_of(num_machines: int):  # type: ignore[no-untyped-def]
+def room_of(num_machines: int):
     """Return room for `rivals` to write to."""
     return (
         np.zeros(num_machines, np.int64),
@@ -198,107 +200,7 @@ def room_of(num_machines: int):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def observe(b: int, shop, state, scale: float, rows: Ints, ops, valid, upcoming, place) -> int:  # type: ignore[no-untyped-def]
-    """Write what the network sees of one shop, and return how many jobs that is: the legal ones and their rivals.
-
-    `rows` [jobs] are their numbers; `ops` [rows, WINDOW, COLUMNS]; `valid` and `place` [rows, WINDOW]: whether there is
-    such an operation, and how many of its job come after it; `upcoming` [rows, 2]: which of the window is the
-    job's next operation, and its machine.
-    """
-    machine, duration, release, num_ops, _ = shop
-    next_op, _, free, est, _, starts, now, legal, _ = state
-    num_jobs, num_machines = est.shape[1], free.shape[1]
-    wanted = np.zeros(num_machines, np.bool_)
-    load = np.zeros(num_machines, np.int64)
-    tails = np.zeros(num_jobs, np.int64)
-    for j in range(num_jobs):
-        if legal[b, j]:
-            wanted[machine[b, j, next_op[b, j]]] = True
-        for k in range(next_op[b, j], num_ops[b, j]):
-            load[machine[b, j, k]] += duration[b, j, k]
-            tails[j] += duration[b, j, k]
-    longest, heaviest = max(1, tails.max()), max(1, load.max())
-    num = 0
-    for j in range(num_jobs):
-        if next_op[b, j] >= num_ops[b, j] or not wanted[machine[b, j, next_op[b, j]]]:
-            continue
-        rows[num] = j
-        first = next_op[b, j]
-        if first > 0 and starts[b, j, first - 1] + duration[b, j, first - 1] > now[b]:
-            first -= 1
-        upcoming[num, 0], upcoming[num, 1] = next_op[b, j] - first, machine[b, j, next_op[b, j]]
-        head, tail = est[b, j], tails[j]
-        for w in range(WINDOW):
-            k = first + w
-            valid[num, w] = k < num_ops[b, j]
-            place[num, w] = 0
-            ops[num, w, :] = 0.0
-            if not valid[num, w]:
-                continue
-            place[num, w] = min(num_ops[b, j] - 1 - k, PLACES - 1)
-            long = duration[b, j, k]
-            ops[num, w, 1] = long / scale
-            if k < next_op[b, j]:
-                ops[num, w, 0] = 1.0
-                ops[num, w, 2] = (starts[b, j, k] - now[b]) / scale
-                ops[num, w, 4] = tail / longest
-                continue
-            m = machine[b, j, k]
-            head = max(head, free[b, m], release[b, j, k])
-            ops[num, w, 2] = (head - now[b]) / scale
-            ops[num, w, 3] = 1.0 if k == next_op[b, j] and legal[b, j] else 0.0
-            ops[num, w, 4] = tail / longest
-            ops[num, w, 5] = load[m] / heaviest
-            head += long
-            tail -= long
-        num += 1
-    return num
-
-
-@njit(cache=True)
-def pick(scores: Floats, may: Flags, uniform: float) -> int:
-    """Choose: the best score when `uniform` < 0, otherwise by the softmax over what is legal."""
-    best = -1
-    for a in range(may.size):
-        if may[a] and (best < 0 or np.round(scores[a], 9) > np.round(scores[best], 9)):
-            best = a
-    if uniform < 0.0:
-        return best
-    total = 0.0
-    for a in range(may.size):
-        if may[a]:
-            total += np.exp(scores[a] - scores[best])
-    left = uniform * total
-    chosen = best
-    for a in range(may.size):
-        if may[a]:
-            chosen = a
-            left -= np.exp(scores[a] - scores[best])
-            if left <= 0.0:
-                break
-    return chosen
-
-
-@njit(cache=True)
-def as_told(b: int, scores: Floats, may: Flags, rows: Ints, num: int, state, targets: Ints) -> int:  # type: ignore[no-untyped-def]
-    """Choose as a schedule does: an operation that it starts now (the best-scored), or else the No-Op."""
-    next_op, now = state[0], state[6]
-    best, soonest = -1, -1
-    for r in range(num):
-        if not may[r]:
-            continue
-        at = targets[b, rows[r], next_op[b, rows[r]]]
-        if at <= now[b] and (best < 0 or scores[r] > scores[best]):
-            best = r
-        if soonest < 0 or at < targets[b, rows[soonest], next_op[b, rows[soonest]]]:
-            soonest = r
-    if best >= 0:
-        return best
-    return num if may[num] else soonest
-
-
-@njit(cache=True)
-def act(b: int, action: int, shop, state, room) -> int:  # type: ignore[no-untyped-def]
+def act(b: int, action: int, shop, state, room) -> int:
     """Take an action, a job or the No-Op (their number), and go on to the next choice; return RUNNING or OVER."""
     est, now = state[3], state[6]
     if action == est.shape[1]:
@@ -309,7 +211,7 @@ def act(b: int, action: int, shop, state, room) -> int:  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def settle_all(shop, state, over: Flags) -> None:  # type: ignore[no-untyped-def]
+def settle_all(shop, state, over: Flags) -> None:
     """Go on to the first choice in every shop that is not over."""
     room = room_of(state[2].shape[1])
     for b in range(over.size):
@@ -318,87 +220,8 @@ def settle_all(shop, state, over: Flags) -> None:  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
-def observe_all(active: Ints, shop, state, scale: Floats, rows, ops, valid, upcoming, place, num) -> int:  # type: ignore[no-untyped-def]
-    """Write what is seen of every active shop; return the largest number of rows."""
-    most = 0
-    for i in range(active.size):
-        b = active[i]
-        upcoming[i, :, 0], upcoming[i, :, 1] = 0, -1
-        valid[i] = False
-        num[i] = observe(b, shop, state, scale[b], rows[i], ops[i], valid[i], upcoming[i], place[i])
-        most = max(most, num[i])
-    return most
-
-
-@njit(cache=True)
-def play_round(  # type: ignore[no-untyped-def]
-    active, shop, state, over, scores, rows, num, mode, uniforms, targets, script, told, most_told, kept
-):
-    """Choose in every active shop until what was seen does not hold any more: the No-Op, a later moment, a new candidate.
-
-    `scores` [active, rows + 1]: the No-Op's is the last. `uniforms` [active, rows + 1]: one for each choice.
-    `script` [shops, choices] and `told` [shops]: actions to repeat and how many choices were made; no more than
-    `most_told`. `kept`: (which active shop, action as a row, legal rows) of each choice, written from 0 on. Returns
-    how many were kept.
-    """
-    num_jobs = state[3].shape[1]
-    room = room_of(state[2].shape[1])
-    now, legal = state[6], state[7]
-    width = scores.shape[1]
-    kept_shop, kept_action, kept_legal = kept
-    kept_num = 0
-    may = np.zeros(width, np.bool_)
-    seen = np.zeros(num_jobs + 1, np.bool_)
-    for i in range(active.size):
-        b = active[i]
-        seen[:] = legal[b]
-        seen[num_jobs] = True
-        moment = now[b]
-        own = np.empty(num[i] + 1, np.float64)
-        own[: num[i]] = scores[i, : num[i]]
-        own[num[i]] = scores[i, width - 1]
-        choice = 0
-        while told[b] < most_told:
-            n = num[i]
-            may[:] = False
-            for r in range(n):
-                may[r] = legal[b, rows[i, r]]
-            may[n] = legal[b, num_jobs]
-            if mode == FOLLOW:
-                chosen = as_told(b, own, may[: n + 1], rows[i], n, state, targets)
-            elif mode == SCRIPT:
-                chosen = n
-                for r in range(n):
-                    if rows[i, r] == script[b, told[b]]:
-                        chosen = r
-            else:
-                chosen = pick(own, may[: n + 1], uniforms[i, choice] if mode == SAMPLE else -1.0)
-            action = num_jobs if chosen == n else rows[i, chosen]
-            if kept_num < kept_shop.size:
-                kept_shop[kept_num] = i
-                kept_action[kept_num] = width - 1 if chosen == n else chosen
-                kept_legal[kept_num, :] = False
-                kept_legal[kept_num, :n] = may[:n]
-                kept_legal[kept_num, width - 1] = may[n]
-                kept_num += 1
-            script[b, told[b]] = action
-            told[b] += 1
-            choice += 1
-            over[b] = act(b, action, shop, state, room) == OVER
-            if over[b] or action == num_jobs or now[b] != moment:
-                break
-            is_known = True
-            for j in range(num_jobs):
-                if legal[b, j] and not seen[j]:
-                    is_known = False
-            if not is_known:
-                break
-    return kept_num
-
-
-@njit(cache=True)
 def left_shift(machine: Ints, duration: Ints, release: Ints, num_ops: Ints, downs: Ints, starts: Ints) -> Ints:
-    """Move every operation of one shop [jobs, ops] as early as gaps allow, in the order of their starts: an active one."""
+    """Return the starts [jobs, ops] of one shop with each operation, in the order of starts, as early as gaps allow."""
     num_jobs, num_machines = num_ops.size, machine.max() + 1
     most = 0
     for j in range(num_jobs):
