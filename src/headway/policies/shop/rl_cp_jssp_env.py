@@ -178,6 +178,14 @@ class Shops:
             drawn = rng.random((active.size, features["legal"].shape[1] + 1)) if rng and mode == SAMPLE else _NO_DRAWS
             self._play(active, rows, num, features, decide(features), (mode, drawn, wanted, most_told), keep)
 
+    def shifted(self, place: int) -> Ints:
+        """Return the starts of a shop that is over with all operations moved as early as gaps allow, [jobs, ops]."""
+        found = self.tables
+        release = np.where(found.begun[place] < 0, found.release[place], found.begun[place])
+        starts = np.where(found.begun[place] < 0, self.starts[place], found.begun[place])
+        given = found.machine[place], found.duration[place], release, found.num_ops[place], found.downs[place]
+        return np.asarray(kernel.left_shift(*given, starts))
+
     def question(self) -> Question:
         """Return the choice of the only shop as a question: actions are jobs, the last is the No-Op."""
         rows, num, features = self._look(np.zeros(1, np.int64))
@@ -254,6 +262,11 @@ class Shops:
             first = np.searchsorted(which, which)
             turn = before[active[which]] + np.arange(count) - first
             keep.append(Kept(features, which, kept[1][:count], active[which], turn, kept[2][:count]))
+
+
+def repeated(found: Tables, times: int) -> Tables:
+    """Return the first of some shops several times."""
+    return Tables(*(np.repeat(array[:1], times, axis=0) for array in found))
 
 
 def schedule_of(problem: Problem, starts: Ints) -> Schedule:
