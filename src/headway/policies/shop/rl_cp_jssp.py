@@ -23,7 +23,7 @@ from headway.policies.shop.seats import Tell
 
 if TYPE_CHECKING:
     from headway.core.learning import Features
-    from headway.policies.shop.rl_cp_jssp_env import Ints, Scores, Shops, Tables
+    from headway.policies.shop.rl_cp_jssp_env import Scores, Shops
 
 NAME = "shop/rl-cp-jssp"
 SHIPPED = Path(__file__).parent / "weights" / "rl_cp_jssp.npz"
@@ -37,9 +37,9 @@ class RlCpJssp:
     """Builds a schedule by choosing, moment by moment, which jobs start now, and when nothing more should.
 
     A network scores the jobs whose next operation could start now and the No-Op, which puts all of them off until the
-    next moment at which something could start. Earliest starts are propagated over precedence and machines, so that what
-    is chosen is feasible. Choices that no active schedule contains are not offered, forced ones are not asked about. In the
-    end all operations are moved as early as gaps allow.
+    next moment at which something could start. Earliest starts are propagated over precedence and machines, so that
+    what is chosen is feasible. Choices that no active schedule contains are not offered, forced ones are not asked
+    about. In the end all operations are moved as early as gaps allow.
 
     Parameters
     ----------
