@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from headway.app.learning.rl_cp_jssp_data import decider, drawn
+from headway.app.learning.rl_cp_jssp_data import decider
 from headway.app.learning.torch_ops import TORCH, to_torch
 from headway.core.errors import ConfigError
 from headway.core.learning import Question, answered
@@ -44,6 +44,13 @@ def shops(draw: st.DrawFn, most_jobs: int = 4, most_machines: int = 3) -> Proble
 
 def plain(num_jobs: int, num_machines: int, seed: int) -> Problem:
     return drawn(np.random.default_rng(seed), num_jobs, num_machines, 9)
+
+
+def drawn(rng: np.random.Generator, num_jobs: int, num_machines: int, longest: int) -> Problem:
+    def row() -> list[tuple[int, int]]:
+        return [(int(machine), int(rng.integers(1, longest + 1))) for machine in rng.permutation(num_machines)]
+
+    return job_shop("drawn", [row() for _ in range(num_jobs)])
 
 
 def solver(seed: int = 0) -> RlCpJssp:

@@ -25,7 +25,6 @@ from msgspec import Struct
 from headway.app.learning.rl_cp_jssp_data import (
     Choices,
     decider,
-    drawn,
     first,
     joined,
     log_probs,
@@ -38,6 +37,7 @@ from headway.app.learning.torch_ops import to_numpy, to_torch
 from headway.app.learning.training import Spending, TrainNews, TrainSpec
 from headway.numerics.nets import NumpyWeights
 from headway.policies.shop.rl_cp_jssp_env import FOLLOW, SAMPLE, SCRIPT, Kept, Shops, tables
+from headway.sim.shop.instances.generate import random_job_shop
 
 SIZES = ((10, 10), (15, 10))
 """Jobs and machines, in turns."""
@@ -88,7 +88,9 @@ class Best:
 
     def __init__(self) -> None:
         rng = np.random.default_rng(VALID_SEED)
-        self._problems = [[drawn(rng, *size) for _ in range(12)] for size in ((10, 10), (15, 10), (20, 15), (40, 15))]
+        self._problems = [
+            [random_job_shop(*size, rng) for _ in range(12)] for size in ((10, 10), (15, 10), (20, 15), (40, 15))
+        ]
         self._valid = math.inf
         self.weights: NumpyWeights = {}
 
@@ -104,7 +106,9 @@ def update(
     weights: Mapping[str, torch.Tensor], adam: torch.optim.Adam, size: tuple[int, int], rng: np.random.Generator
 ) -> dict[str, float]:
     """Play, cut, finish by the solver, and learn from both parts; return numbers about it."""
-    problems = [problem for problem in [drawn(rng, *size) for _ in range(NUM_SHOPS)] for _ in range(NUM_ROLLOUTS)]
+    problems = [
+        problem for problem in [random_job_shop(*size, rng) for _ in range(NUM_SHOPS)] for _ in range(NUM_ROLLOUTS)
+    ]
     decide = decider(to_numpy(weights))
     played, kept = Shops(tables(problems)), list[Kept]()
     played.run(decide, mode=SAMPLE, rng=rng, keep=kept)

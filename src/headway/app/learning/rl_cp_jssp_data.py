@@ -13,7 +13,6 @@ from msgspec import Struct
 from headway.app.learning.torch_ops import TORCH
 from headway.core.learning import Features
 from headway.numerics.nets import NUMPY, NumpyWeights, log_softmax
-from headway.policies.shop.making import job_shop
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.rl_cp_jssp_env import Decide, Ints, Kept, Shops, tables
 from headway.policies.shop.rl_cp_jssp_net import forward
@@ -58,15 +57,6 @@ class Choices(Struct, frozen=True, kw_only=True):
             turn=self.turn[chosen],
             legal=self.legal[chosen],
         )
-
-
-def drawn(rng: np.random.Generator, num_jobs: int, num_machines: int, longest: int = 99) -> Problem:
-    """Draw a job shop as Taillard's: every job on every machine in random order, durations uniform on 1..longest."""
-    rows = [
-        [(int(machine), int(rng.integers(1, longest + 1))) for machine in rng.permutation(num_machines)]
-        for _ in range(num_jobs)
-    ]
-    return job_shop(f"drawn {num_jobs}x{num_machines}", rows)
 
 
 def decider(weights: Mapping[str, npt.NDArray[Any]]) -> Decide:

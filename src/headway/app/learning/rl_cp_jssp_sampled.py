@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from headway.app.learning.rl_cp_jssp import VALID_EVERY, Best
-from headway.app.learning.rl_cp_jssp_data import by_width, decider, drawn, first, log_probs, optimiser, trained
+from headway.app.learning.rl_cp_jssp_data import by_width, decider, first, log_probs, optimiser, trained
 from headway.app.learning.torch_ops import to_numpy, to_torch
 from headway.app.learning.training import Spending, TrainNews, TrainSpec
 from headway.numerics.nets import NumpyWeights
 from headway.policies.shop.rl_cp_jssp_env import SAMPLE, Kept, Shops, tables
+from headway.sim.shop.instances.generate import random_job_shop
 
 SIZES = ((10, 10), (15, 10))
 NUM_SHOPS, NUM_ROLLOUTS = 8, 16
@@ -56,7 +57,9 @@ def update(
     weights: Mapping[str, torch.Tensor], adam: torch.optim.Adam, size: tuple[int, int], rng: np.random.Generator
 ) -> float:
     """Play and learn; return the mean makespan."""
-    problems = [problem for problem in [drawn(rng, *size) for _ in range(NUM_SHOPS)] for _ in range(NUM_ROLLOUTS)]
+    problems = [
+        problem for problem in [random_job_shop(*size, rng) for _ in range(NUM_SHOPS)] for _ in range(NUM_ROLLOUTS)
+    ]
     shops, kept = Shops(tables(problems)), list[Kept]()
     shops.run(decider(to_numpy(weights)), mode=SAMPLE, rng=rng, keep=kept)
     ends = shops.makespans.reshape(NUM_SHOPS, NUM_ROLLOUTS).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ from headway.numerics.nets import NUMPY, NumpyWeights
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop import rl_cp_jssp_net as net
 from headway.policies.shop.cp_sat import CpSat
+from headway.policies.shop.incumbent import Incumbent
 from headway.policies.shop.problem import Problem
-from headway.policies.shop.result import Progress, Result
-from headway.policies.shop.schedule import Schedule, faults, objective
+from headway.policies.shop.result import Result
+from headway.policies.shop.schedule import Schedule
 from headway.policies.shop.seats import Tell
 
 if TYPE_CHECKING:
@@ -53,9 +55,9 @@ class RlCpJssp:
 
     Source: P. Tassel, M. Gebser, K. Schekotihin, "An End-to-End Reinforcement Learning Approach for Job-Shop Scheduling
     Problems Based on Constraint Programming", ICAPS 2023, arXiv 2306.05747. Differences: the network also sees how much
-    work is left of a job and of a machine (weights of 4 columns do not); positions are counted from the end of a job, so
-    that longer jobs look familiar; the No-Op's score is read off the mean over legal jobs. Shipped weights are taught by
-    rollouts alone (`headway.app.learning.rl_cp_jssp_sampled`): with equal time they came out better than the published
+    work is left of a job and of a machine (weights of 4 columns do not); positions are counted from the end of a job,
+    so that longer jobs look familiar; the No-Op's score is that of the mean over legal jobs. Shipped weights are taught
+    by rollouts alone (`headway.app.learning.rl_cp_jssp_sampled`): in equal time that came out better than the published
     loop, which `headway train` runs.
     Cost: for n operations of j jobs O(n (j + w)), w being what can start before the shortest candidate ends.
     """
@@ -85,20 +87,24 @@ class RlCpJssp:
         """
         from headway.policies.shop.rl_cp_jssp_env import GREEDY, SAMPLE, Shops, repeated, tables
 
-        found = _Found(problem, Stopwatch(budget_s), tell)
-        if start is not None:
-            found.offer(start)
+        watch = Stopwatch(budget_s)
+        best = Incumbent(problem, NAME, watch, tell)
+        best.prove(_bound(problem))
+        best.offer(start)
         shop = tables([problem])
-        self._play(found, Shops(shop), GREEDY, rng)
-        many = repeated(shop, AT_ONCE)
-        left = self.samples - 1
-        while left > 0 and not found.is_over:
-            batch = many if left >= AT_ONCE else repeated(shop, left)
-            self._play(found, Shops(batch), SAMPLE, rng)
-            left -= AT_ONCE
-        if self.finish and not found.is_over:
-            return found.result(CpSat(workers=1).solve(problem, budget_s=found.watch.left_s, rng=rng, start=found.best))
-        return found.result()
+        self._play(best, Shops(shop), GREEDY, rng, lambda: False)
+        for done in range(1, self.samples, AT_ONCE):
+            if watch.is_over or best.is_proven:
+                break
+            batch = Shops(repeated(shop, min(AT_ONCE, self.samples - done)))
+            self._play(best, batch, SAMPLE, rng, lambda: watch.is_over)
+        if self.finish and not (watch.is_over or best.is_proven):
+            last = CpSat(workers=1).solve(problem, budget_s=watch.left_s, rng=rng, start=best.schedule)
+            if last.status == "infeasible":
+                return last
+            best.offer(last.schedule)
+            best.prove(last.bound)
+        return best.result()
 
     def ask(self, problem: Problem) -> Asking[Schedule]:
         """Put each choice as a question: actions are jobs, the last is the No-Op. Returns the schedule.
@@ -121,17 +127,19 @@ class RlCpJssp:
         scores = self._score({name: array[None] for name, array in question.features.items()})[0]
         return int(np.argmax(np.where(question.legal, np.round(scores, DIGITS), -np.inf)))
 
-    def _play(self, found: _Found, shops: Shops, mode: int, rng: np.random.Generator) -> None:
+    def _play(
+        self, best: Incumbent, shops: Shops, mode: int, rng: np.random.Generator, stop: Callable[[], bool]
+    ) -> None:
         from headway.policies.shop.rl_cp_jssp_env import schedule_of
 
-        is_first = found.best is None
-        shops.run(self._score, mode=mode, rng=rng, stop=None if is_first else lambda: found.is_over)
-        if shops.over.all():
-            shifted = [shops.shifted(place) for place in range(len(shops.over))]
-            if found.problem.objective == "makespan":
-                shifted = [min(shifted, key=lambda starts: int((starts + shops.tables.duration[0]).max()))]
-            for starts in shifted:
-                found.offer(schedule_of(found.problem, starts))
+        shops.run(self._score, mode=mode, rng=rng, stop=stop)
+        if not shops.over.all():
+            return
+        shifted = [shops.shifted(place) for place in range(len(shops.over))]
+        if best.problem.objective == "makespan":
+            shifted = [min(shifted, key=lambda starts: int((starts + shops.tables.duration[0]).max()))]
+        for starts in shifted:
+            best.offer(schedule_of(best.problem, starts))
 
     def _score(self, features: Features) -> Scores:
         scores: Scores = net.forward(NUMPY, self._network, features)[0]
@@ -143,53 +151,6 @@ class RlCpJssp:
         columns = 6 if nets.load(path).get("embed.w", np.zeros((6, 0))).shape[0] == 6 else 4
         found = nets.load(path, net.init(np.random.default_rng(0), columns=columns))
         return {name: array.astype(np.float64) for name, array in found.items()}
-
-
-class _Found:
-    """The best schedule so far, and who is told of it."""
-
-    def __init__(self, problem: Problem, watch: Stopwatch, tell: Tell | None) -> None:
-        self.problem, self.watch = problem, watch
-        self.best: Schedule | None = None
-        self._tell = tell
-        self._cost = np.inf
-        self._bound = _bound(problem)
-        self._history: tuple[Progress, ...] = ()
-        self._has_deadlines = any(job.deadline is not None for job in problem.jobs)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is, or nothing better can come."""
-        return self.watch.is_over or (self._bound is not None and self._cost <= self._bound)
-
-    def offer(self, schedule: Schedule) -> None:
-        """Keep a schedule if it is the best so far and nothing is wrong with it."""
-        cost = objective(self.problem, schedule)
-        if cost >= self._cost or (self._has_deadlines and faults(self.problem, schedule)):
-            return
-        self.best, self._cost = schedule, cost
-        news = Progress(self.watch.spent_s, cost, self._bound, schedule)
-        self._history = (*self._history, news)
-        if self._tell is not None:
-            self._tell(news)
-
-    def result(self, finished: Result | None = None) -> Result:
-        """Return what was found, by CP-SAT in the end if it went on."""
-        if finished is not None and finished.schedule is not None:
-            self.offer(finished.schedule)
-        bound = finished.bound if finished is not None and finished.bound is not None else self._bound
-        is_proven = self.best is not None and bound is not None and self._cost <= bound
-        if finished is not None and finished.status == "infeasible":
-            return finished
-        return Result(
-            solver=NAME,
-            status="unknown" if self.best is None else "optimal" if is_proven else "feasible",
-            schedule=self.best,
-            objective=None if self.best is None else float(self._cost),
-            bound=bound,
-            took_s=self.watch.spent_s,
-            history=self._history,
-        )
 
 
 def _bound(problem: Problem) -> float | None:

@@ -6,7 +6,9 @@ environment plays is imported when it is made.
 
 from __future__ import annotations
 
-ENVIRONMENTS: dict[str, str] = {}
+ENVIRONMENTS: dict[str, str] = {
+    "JobShop": "headway.sim.shop.rl_cp_jssp_episodes:asking",
+}
 """By name, ``"module:function"`` of (seed) -> Asking: what begins an episode. One line per learned mechanism."""
 
 

@@ -27,7 +27,7 @@ class LongEnds(Struct, frozen=True):
         return [*others, self.times * last]
 
 
-def small_world(seed: int, *, lying: bool = False) -> tuple[ShopWorld, None]:
+def small_world(seed: int, *, lying: bool = False, has_choice: bool = True) -> tuple[ShopWorld, None]:
     """Make a small shop: five jobs of three tasks on three machines, of which one breaks down.
 
     Parameters
@@ -37,6 +37,8 @@ def small_world(seed: int, *, lying: bool = False) -> tuple[ShopWorld, None]:
     lying : bool
         Whether the last tasks of jobs take longer than in the honest world of the seed; nothing visible tells before
         the first of them ends there.
+    has_choice : bool
+        Whether some tasks can choose their machine.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def small_world(seed: int, *, lying: bool = False) -> tuple[ShopWorld, None]:
         Resource(id=f"M{place}", kind="machine", capacity={SLOT: 1.0}, traits={"repair_s": 6.0})
         for place in range(NUM_MACHINES)
     ]
-    jobs = [_job(number, rng) for number in range(NUM_JOBS)]
+    jobs = [_job(number, rng, has_choice) for number in range(NUM_JOBS)]
     world = ShopWorld(
         jobs,
         machines,
@@ -65,14 +67,24 @@ def lying_world(seed: int) -> ShopWorld:
     return small_world(seed, lying=True)[0]
 
 
-def _job(number: int, rng: np.random.Generator) -> ShopJob:
+def job_shop_world(seed: int, *, lying: bool = False) -> tuple[ShopWorld, None]:
+    """Make the small shop without a choice of machines."""
+    return small_world(seed, lying=lying, has_choice=False)
+
+
+def lying_job_shop_world(seed: int) -> ShopWorld:
+    """Make the small shop without a choice of machines whose jobs end later."""
+    return job_shop_world(seed, lying=True)[0]
+
+
+def _job(number: int, rng: np.random.Generator, has_choice: bool) -> ShopJob:
     """Make a job; the first three are there from the start, the second task of every other job has a choice."""
     route = rng.permutation(NUM_MACHINES).tolist()
     durations = rng.integers(3, 13, size=(NUM_MACHINES, 2)).tolist()
     tasks = []
     for place, machine in enumerate(route):
         modes = [Mode(durations[place][0], ((machine, 1),))]
-        if place == 1 and number % 2:
+        if has_choice and place == 1 and number % 2:
             modes.append(Mode(durations[place][1], (((machine + 1) % NUM_MACHINES, 1),)))
         tasks.append(Task(tuple(modes), after=(place - 1,) if place else ()))
     arrival_s = 0.0 if number < 3 else 8.0 * (number - 2)
