@@ -14,8 +14,8 @@ from headway.policies.shop.problem import Problem
 from headway.policies.shop.schedule import Schedule
 
 try:
-    from headway.policies.shop import rl_cp_jssp_kernel as kernel
-    from headway.policies.shop import rl_cp_jssp_rounds_kernel as rounds
+    import headway.policies.shop.rl_cp_jssp_kernel as kernel
+    import headway.policies.shop.rl_cp_jssp_rounds_kernel as rounds
 except ImportError as error:  # pragma: no cover - the development environment has it
     raise missing_extra("numba", "shop", "to play job shops quickly") from error
 
