@@ -47,7 +47,7 @@ def silent() -> Asking[float]:
 def test_episodes_hold_what_was_asked_and_what_came_of_it() -> None:
     rng = np.random.default_rng(1)
     played = collect([lesson(rng, 3), silent(), lesson(rng, 5)], forward, first_weights(), rng)
-    assert [len(one.actions) for one in played] == [3, 5]
+    assert [(one.place, len(one.actions)) for one in played] == [(0, 3), (2, 5)]
     for one in played:
         right = one.actions == one.features["seen"].argmax(axis=1)
         assert one.rewards.tolist() == right.astype(float).tolist()
@@ -61,6 +61,12 @@ def test_draws_follow_the_network() -> None:
     (one,) = collect([lesson(rng, 3000)], forward, first_weights(), rng)
     assert np.mean(one.actions == one.features["seen"].argmax(axis=1)) == pytest.approx(1 / 3, abs=0.03)
     assert one.log_probs == pytest.approx(-np.log(3), abs=0.1)
+
+
+def test_greedy_answers_are_the_likeliest_that_are_legal() -> None:
+    rng = np.random.default_rng(5)
+    (one,) = collect([lesson(rng, 50)], forward, first_weights(), rng, greedy=True)
+    assert (one.log_probs > -np.log(3)).all()
 
 
 def episode_of(rewards: list[float], values: list[float]) -> Episode:

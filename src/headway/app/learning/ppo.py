@@ -40,6 +40,8 @@ class Episode(Struct, frozen=True, kw_only=True):
         What the network made of it: the log-probability of the choice, the return expected.
     rewards : array, [steps]
         What came in after each choice, before the next question.
+    place : int
+        Which of the askings it was.
     """
 
     features: Features
@@ -48,6 +50,7 @@ class Episode(Struct, frozen=True, kw_only=True):
     log_probs: Floats
     values: Floats
     rewards: Floats
+    place: int = 0
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -70,7 +73,8 @@ class Batch(Struct, frozen=True, kw_only=True):
 class _Run:
     """One asking under way, and what was noted of it."""
 
-    def __init__(self, asking: Asking[float]) -> None:
+    def __init__(self, place: int, asking: Asking[float]) -> None:
+        self._place = place
         self._asking = asking
         self.question: Question | None = None
         self._steps: list[tuple[Question, int, float, float]] = []
@@ -106,11 +110,17 @@ class _Run:
             log_probs=np.array(log_probs),
             values=np.array(values),
             rewards=np.array(self._rewards),
+            place=self._place,
         )
 
 
 def collect(
-    askings: Sequence[Asking[float]], forward: Forward, weights: Weights, rng: np.random.Generator
+    askings: Sequence[Asking[float]],
+    forward: Forward,
+    weights: Weights,
+    rng: np.random.Generator,
+    *,
+    greedy: bool = False,
 ) -> list[Episode]:
     """Play askings to their ends side by side, drawing each answer from what the network says.
 
@@ -124,6 +134,8 @@ def collect(
         Its weights.
     rng : Generator
         For the draws.
+    greedy : bool
+        Whether to take the likeliest answer instead; False.
 
     Returns
     -------
@@ -131,10 +143,11 @@ def collect(
         In the order of the askings; those that asked nothing are left out. A reward of the first question follows no
         choice and is dropped.
     """
-    runs = [_Run(asking) for asking in askings]
+    runs = [_Run(place, asking) for place, asking in enumerate(askings)]
     begun = live = [run for run in runs if run.begin()]
     while live:
-        actions, log_probs, values = _draw([run.question for run in live if run.question], forward, weights, rng)
+        questions = [run.question for run in live if run.question]
+        actions, log_probs, values = _answers(questions, forward, weights, None if greedy else rng)
         live = [run for place, run in enumerate(live) if run.answer(actions[place], log_probs[place], values[place])]
     return [run.episode() for run in begun]
 
@@ -238,12 +251,12 @@ def improve(
     return dict(zip(("loss", "value_error", "entropy", "kl"), map(float, means), strict=True))
 
 
-def _draw(
-    questions: list[Question], forward: Forward, weights: Weights, rng: np.random.Generator
+def _answers(
+    questions: list[Question], forward: Forward, weights: Weights, rng: np.random.Generator | None
 ) -> tuple[list[int], list[float], list[float]]:
     scores, values = forward(NUMPY, weights, _stacked(questions))
     log_probs = log_softmax(NUMPY, scores, np.stack([question.legal for question in questions]))
-    actions = np.argmax(log_probs + rng.gumbel(size=log_probs.shape), axis=1)
+    actions = np.argmax(log_probs + (rng.gumbel(size=log_probs.shape) if rng else 0.0), axis=1)
     return actions.tolist(), log_probs[np.arange(len(actions)), actions].tolist(), values.tolist()
 
 
