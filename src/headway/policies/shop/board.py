@@ -115,6 +115,7 @@ class ShopBoard:
         self._by_place = list(self._machines.values())
         self._nowhere = MachineState(Resource(id="", kind="nowhere", capacity={}), -1)
         self._ways: dict[tuple[tuple[int, int], ...], Way] = {}
+        self._alone: list[Way | None] = [None] * len(machines)
         self._resources = {machine.id: machine for machine in machines}
         self._jobs: dict[Id, JobState] = {}
         self._tasks: dict[Id, TaskState] = {}
@@ -160,7 +161,11 @@ class ShopBoard:
         self.num_arrived += 1
         state = self._jobs[job.id] = JobState(job)
         for place, task in enumerate(job.tasks):
-            ways = [self._way(mode.needs) for mode in task.modes]
+            modes = task.modes
+            if len(modes) == 1:
+                ways = [self._way(modes[0].needs)]
+            else:
+                ways = [self._way(mode.needs) for mode in modes]
             release_s = job.arrival_s + task.release
             one = TaskState(task_id(job.id, place), state, place, task, ways, release_s)
             state.tasks.append(one)
@@ -180,12 +185,37 @@ class ShopBoard:
     def apply(self, action: Action) -> str | None:
         """Carry out an action on the visible state; returns why not, having changed nothing, when it cannot be."""
         if isinstance(action, Start):
-            return self._start(action)
+            return self.start(action)
         if isinstance(action, Reject):
             return self._reject(action.id)
         if isinstance(action, Preempt):
             return self._preempt(action)
         return f"a shop does not know {type(action).__name__}"
+
+    def start(self, action: Start) -> str | None:
+        """Let a task begin; returns why not, having changed nothing, when it cannot."""
+        state = self._tasks.get(action.id)
+        if state is None or state.status != READY:
+            return _why_not_ready(state)
+        mode = _mode_of(state, action)
+        if mode < 0:
+            return f"no mode of it runs on {', '.join(action.on) or 'nothing'} with these amounts"
+        way = state.ways[mode]
+        if (why := self._lacks(way)) is not None:
+            return why
+        self._take_from_queues(state)
+        for machine, amount in way.uses:
+            machine.free -= amount
+            machine.running[state.id] = state
+            if not machine.free:
+                self._open.pop(machine.id, None)
+        state.status, state.mode, state.way = RUNNING, mode, way
+        state.start_s = self.now_s
+        state.planned_s = self.now_s + state.task.modes[mode].duration
+        state.num_down = 0
+        state.job.num_running += 1
+        self._running[state.id] = state
+        return None
 
     def finish(self, state: TaskState) -> bool:
         """Enter that a running task is complete; says whether its job is, too."""
@@ -193,8 +223,9 @@ class ShopBoard:
         state.status = DONE
         job = state.job
         job.num_left -= 1
+        tasks = job.tasks
         for place in job.followers[state.place]:
-            follower = job.tasks[place]
+            follower = tasks[place]
             follower.num_before -= 1
             if not follower.num_before and follower.status == WAITING and follower.release_s <= self.now_s:
                 self._make_ready(follower)
@@ -238,6 +269,13 @@ class ShopBoard:
     # The books ----------------------------------------------------------------------------------------------------
 
     def _way(self, needs: tuple[tuple[int, int], ...]) -> Way:
+        if len(needs) == 1 and needs[0][1] == 1:  # most need one machine, and numbers are found sooner than tuples
+            place = needs[0][0]
+            alone = self._alone[place]
+            if alone is None:
+                machine = self._by_place[place]
+                alone = self._alone[place] = Way(((machine, 1),), {machine.id: {SLOT: 1.0}}, self._nowhere)
+            return alone
         way = self._ways.get(needs)
         if way is None:
             uses = tuple((self._by_place[place], amount) for place, amount in needs if amount)
@@ -273,9 +311,10 @@ class ShopBoard:
         ]
         self.fresh.append(state)
         for option, way in zip(state.options, state.ways, strict=True):
-            queue = way.home.queue
-            queue[state.id if state.id not in queue else f"{state.id}/{option.mode}"] = option
-            self._look(way.home)
+            home = way.home
+            home.queue[state.id if state.id not in home.queue else f"{state.id}/{option.mode}"] = option
+            if len(home.queue) == 1:
+                self._look(home)
 
     def _look(self, machine: MachineState) -> None:
         """Enter whether something could begin on a machine."""
@@ -283,29 +322,6 @@ class ShopBoard:
             self._open[machine.id] = machine
         else:
             self._open.pop(machine.id, None)
-
-    def _start(self, action: Start) -> str | None:
-        state = self._tasks.get(action.id)
-        if state is None or state.status != READY:
-            return _why_not_ready(state)
-        mode = _mode_of(state, action)
-        if mode < 0:
-            return f"no mode of it runs on {', '.join(action.on) or 'nothing'} with these amounts"
-        way = state.ways[mode]
-        if (why := self._lacks(way)) is not None:
-            return why
-        self._take_from_queues(state)
-        for machine, amount in way.uses:
-            machine.free -= amount
-            machine.running[state.id] = state
-            self._look(machine)
-        state.status, state.mode, state.way = RUNNING, mode, way
-        state.start_s = self.now_s
-        state.planned_s = self.now_s + state.task.modes[mode].duration
-        state.num_down = 0
-        state.job.num_running += 1
-        self._running[state.id] = state
-        return None
 
     def _lacks(self, way: Way) -> str | None:
         for machine, amount in way.uses:
@@ -317,10 +333,11 @@ class ShopBoard:
 
     def _take_from_queues(self, state: TaskState) -> None:
         for mode, way in enumerate(state.ways):
-            queue = way.home.queue
-            if queue.pop(state.id, None) is None:
-                queue.pop(f"{state.id}/{mode}", None)
-            self._look(way.home)
+            home = way.home
+            if home.queue.pop(state.id, None) is None:
+                home.queue.pop(f"{state.id}/{mode}", None)
+            if not home.queue:
+                self._open.pop(home.id, None)
 
     def _take_off(self, state: TaskState) -> None:
         del self._running[state.id]
@@ -352,6 +369,7 @@ class ShopBoard:
         del self._jobs[job.job.id]
         for task in job.tasks:
             del self._tasks[task.id]
+        job.tasks = []  # they know their job: without this circle they are gone at once
 
 
 def _mode_of(state: TaskState, action: Start) -> int:

@@ -54,7 +54,7 @@ class Dispatching:
                 self._enter(state, view.now_s)
         if not view.open:
             return ()
-        return Round(view).scan(self.rule, self._look) if self._is_dynamic else self._pop(view)
+        return Round(view).scan(self.rule, self._look) if self._is_dynamic else Round(view).pop(self._heaps)
 
     # Keys that stay -----------------------------------------------------------------------------------------------
 
@@ -79,11 +79,3 @@ class Dispatching:
             self._num_entered += 1
             entry = (self.rule.key(option, now_s), option.number, self._num_entered, option)
             heapq.heappush(self._heaps.setdefault(option.machine, []), entry)
-
-    def _pop(self, view: ShopView) -> list[Action]:
-        this = Round(view)
-        for machine in list(view.open.values()):
-            heap = self._heaps.get(machine.id)
-            if heap:
-                this.fill(machine, heap)
-        return this.actions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from headway.core.actions import Action, Start
@@ -19,6 +20,8 @@ Entry: TypeAlias = tuple[float | tuple[float, ...], int, int, Ready]
 class Round:
     """The starts of one decision, which account for each other."""
 
+    __slots__ = ("_tasks", "_used", "_view", "actions", "taken")
+
     def __init__(self, view: ShopView) -> None:
         self._view = view
         self._tasks = view.tasks
@@ -26,10 +29,19 @@ class Round:
         self._used: dict[Id, int] = {}
         self.actions: list[Action] = []
 
-    def fill(self, machine: MachineState, heap: list[Entry]) -> None:
-        """Start what is first in a heap, and so on until the machine is full; what does not fit stays in it."""
-        left = []
-        while heap and self.has_room(machine):
+    def pop(self, heaps: Mapping[Id, list[Entry]]) -> list[Action]:
+        """Start on each open machine what is first in its heap, and so on until nothing more fits."""
+        for machine in self._view.open.values():
+            heap = heaps.get(machine.id)
+            if heap and self.has_room(machine):
+                self._fill(machine, heap)
+        return self.actions
+
+    def _fill(self, machine: MachineState, heap: list[Entry]) -> None:
+        """Start what is first in a heap until the machine is full; what does not fit stays in it."""
+        left: list[Entry] = []
+        is_alone = machine.capacity == 1
+        while heap:
             entry = heapq.heappop(heap)
             option = entry[3]
             state = self._tasks.get(option.task)
@@ -38,8 +50,10 @@ class Round:
                 continue
             if option.task in self.taken:
                 continue
-            if self.fits(option, machine):
+            if (is_alone and len(option.on) == 1) or self.fits(option, machine):
                 self.start(option)
+                if is_alone or not self.has_room(machine):
+                    break
             else:
                 left.append(entry)
         for entry in left:
@@ -48,7 +62,7 @@ class Round:
     def scan(self, rule: Rule, look: object) -> list[Action]:
         """Start on each open machine what has the lowest key now, and so on until nothing more fits."""
         now_s = self._view.now_s
-        for machine in list(self._view.open.values()):
+        for machine in self._view.open.values():
             queue = [option for option in machine.queue.values() if option.task not in self.taken]
             if callable(look):
                 look(queue, now_s)
@@ -62,7 +76,9 @@ class Round:
 
     def has_room(self, machine: MachineState) -> bool:
         """Whether a machine is not full yet."""
-        return machine.place < 0 or machine.free > self._used.get(machine.id, 0)
+        if machine.place < 0:
+            return True
+        return machine.free > (self._used.get(machine.id, 0) if self._used else 0)
 
     def fits(self, option: Ready, machine: MachineState) -> bool:
         """Whether a task could begin beside what this decision starts, given that its machine has room."""
@@ -76,6 +92,7 @@ class Round:
     def start(self, option: Ready) -> None:
         """Start a task."""
         self.taken.add(option.task)
+        used = self._used
         for name, amounts in option.on.items():
-            self._used[name] = self._used.get(name, 0) + int(amounts[SLOT])
+            used[name] = used.get(name, 0) + int(amounts[SLOT])
         self.actions.append(Start(option.task, option.on))

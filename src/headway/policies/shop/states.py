@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from headway.core.nouns import Amounts, Id, Resource, Seconds
@@ -142,26 +143,30 @@ def measure(state: JobState) -> None:
     tasks = state.job.tasks
     durations = [mean_duration_s(task) for task in tasks]
     state.work_s = sum(durations)
-    state.followers = [[] for _ in tasks]
-    for place, task in enumerate(tasks):
-        for before in task.after:
-            state.followers[before].append(place)
-    if all(len(after) <= 1 for after in state.followers) and all(len(task.after) <= 1 for task in tasks):
-        _measure_chains(state, durations)
+    if all([task.after == ((place - 1,) if place else ()) for place, task in enumerate(tasks)]):
+        _measure_chain(state, durations)
     else:
+        state.followers = [[] for _ in tasks]
+        for place, task in enumerate(tasks):
+            for before in task.after:
+                state.followers[before].append(place)
         _measure_network(state, durations)
 
 
-def _measure_chains(state: JobState, durations: list[float]) -> None:
-    for end in [place for place, after in enumerate(state.followers) if not after]:
-        work_s, num, place = 0.0, 0, end
-        while True:
-            work_s += durations[place]
-            num += 1
-            state.tasks[place].work_left_s, state.tasks[place].num_left = work_s, num
-            if not state.job.tasks[place].after:
-                break
-            place = state.job.tasks[place].after[0]
+@functools.cache
+def _chain(num: int) -> list[list[int]]:
+    """Return who follows whom in a chain of so many; shared by all jobs of that length, and not to be changed."""
+    return [[place] for place in range(1, num)] + [[]]
+
+
+def _measure_chain(state: JobState, durations: list[float]) -> None:
+    num, work_s = len(durations), 0.0
+    state.followers = _chain(num)
+    for place in range(num - 1, -1, -1):
+        work_s += durations[place]
+        task = state.tasks[place]
+        task.work_left_s = work_s
+        task.num_left = num - place
 
 
 def _measure_network(state: JobState, durations: list[float]) -> None:

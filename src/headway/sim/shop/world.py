@@ -133,15 +133,18 @@ class ShopWorld:
     def apply(self, action: Action) -> str | None:
         """Carry out an action; returns why not, having changed nothing, when it cannot be."""
         view = self.view
+        if isinstance(action, Start):
+            why = view.start(action)
+            if why is None:
+                self._begin(view.running[action.id])
+            return why
         if isinstance(action, Wake):
             self._plan(action.at_s if action.at_s > view.now_s else view.now_s, WAKE, action.tag, 0)
             return None
         why = view.apply(action)
         if why is not None:
             return why
-        if isinstance(action, Start):
-            self._begin(view.running[action.id])
-        elif isinstance(action, Preempt):
+        if isinstance(action, Preempt):
             self._stop(self._runs[action.id])
         elif isinstance(action, Reject):
             self._factors.pop(action.id, None)
