@@ -162,10 +162,7 @@ class ShopBoard:
         state = self._jobs[job.id] = JobState(job)
         for place, task in enumerate(job.tasks):
             modes = task.modes
-            if len(modes) == 1:
-                ways = [self._way(modes[0].needs)]
-            else:
-                ways = [self._way(mode.needs) for mode in modes]
+            ways = [self._way(modes[0].needs)] if len(modes) == 1 else [self._way(mode.needs) for mode in modes]
             release_s = job.arrival_s + task.release
             one = TaskState(task_id(job.id, place), state, place, task, ways, release_s)
             state.tasks.append(one)
