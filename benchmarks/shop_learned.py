@@ -2,8 +2,8 @@
 
 Every instance is planned by rules (non-delay), by the policy (its best choices, and the best of what it draws within
 the budget), by CP-SAT with one worker for as long as the greedy policy took and for the budget, and by CP-SAT going on
-from the greedy policy within the budget. All run on one thread, in turns, instance by instance. Reported is the mean gap to
-the best known makespan, with 95% bootstrap intervals over instances, by size of Taillard's shops and by family.
+from the greedy policy within the budget. All run on one thread, in turns, instance by instance. Reported is the mean
+gap to the best known makespan, with 95% bootstrap intervals over instances, by size of Taillard's shops and by family.
 
     python benchmarks/shop_learned.py --data FOLDER --budget 3 --json FILE
 
