@@ -12,6 +12,7 @@ from headway.numerics import cp
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.cp_moves import add_moves
 from headway.policies.shop.cp_resources import add_resources
+from headway.policies.shop.cp_single import add_order, is_plain_single
 from headway.policies.shop.cp_tasks import Tasks, add_tasks
 from headway.policies.shop.cp_windows import Windows, shortest, windows
 from headway.policies.shop.problem import Problem
@@ -67,6 +68,8 @@ def build(problem: Problem, found: Windows) -> Tasks:
     holds = add_resources(tasks)
     if problem.blocking and not problem.swap:
         add_moves(tasks, holds)
+    if is_plain_single(problem):
+        add_order(tasks)
     return tasks
 
 

@@ -12,7 +12,9 @@ from headway.core.nouns import Seconds
 from headway.numerics import cp
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.cp_conflict import build, conflict, too_tight
+from headway.policies.shop.cp_first import first_schedule
 from headway.policies.shop.cp_objective import add_objective
+from headway.policies.shop.cp_single import is_plain_single
 from headway.policies.shop.cp_tasks import Tasks
 from headway.policies.shop.cp_windows import Windows, least_makespan, windows
 from headway.policies.shop.problem import Problem
@@ -77,75 +79,106 @@ class CpSat:
         """
         cp.library()
         watch = Stopwatch(budget_s)
-        known = start if start is not None and not faults(problem, start) else None
-        most = int(objective(problem, known)) if known and problem.objective == "makespan" else None
-        found = windows(problem, most)
+        found = windows(problem)
         tight = too_tight(problem, found)
         if tight:
             return Result(solver=NAME, status="infeasible", took_s=watch.spent_s, why=tight)
-        if known and most is not None and most <= least_makespan(problem, found):
-            return _made(problem, known, float(most), watch, ())
-        return self._search(problem, found, known, watch, int(rng.integers(2**31 - 1)), tell)
+        known = _known(problem, found, start)
+        heard = _Heard(watch, tell)
+        if known:
+            least = float(least_makespan(problem, found)) if problem.objective == "makespan" else None
+            heard.told(float(objective(problem, known)), least)
+            if (least is not None and objective(problem, known) <= least) or not budget_s:
+                return _made(problem, known, least, heard)
+            if problem.objective == "makespan":
+                found = windows(problem, int(objective(problem, known)))
+        return self._search(problem, found, known, heard, int(rng.integers(2**31 - 1)))
 
-    def _search(
-        self, problem: Problem, found: Windows, known: Schedule | None, watch: Stopwatch, seed: int, tell: Tell | None
-    ) -> Result:
+    def _search(self, problem: Problem, found: Windows, known: Schedule | None, heard: _Heard, seed: int) -> Result:
         tasks = build(problem, found)
-        scale = add_objective(tasks)
+        heard.scale = add_objective(tasks)
         if known:
             _hint(tasks, known)
-        heard = _Heard(watch, scale, tell)
-        outcome = cp.solve(
+        outcome = self._outcome(tasks, heard, seed)
+        if outcome.status == "infeasible":
+            why = conflict(problem, heard.watch.budget_s * self.explain_frac, seed) if heard.watch.budget_s else ""
+            return Result(
+                solver=NAME, status="infeasible", took_s=heard.watch.spent_s, why=why, history=tuple(heard.history)
+            )
+        schedule = _better(problem, known, _schedule(tasks, outcome.values) if outcome.values else None)
+        is_proven = outcome.status == "optimal" and not self.gap_frac
+        if schedule is not None:
+            bound = float(objective(problem, schedule)) if is_proven else _bound(problem, outcome.bound, heard.scale)
+            return _made(problem, schedule, bound, heard)
+        bound = _bound(problem, outcome.bound, heard.scale)
+        return Result(
+            solver=NAME, status="unknown", bound=bound, took_s=heard.watch.spent_s, history=tuple(heard.history)
+        )
+
+    def _outcome(self, tasks: Tasks, heard: _Heard, seed: int) -> cp.Outcome:
+        budget_s = heard.watch.budget_s
+        return cp.solve(
             tasks.model,
             tasks.wanted,
-            budget_s=max(watch.left_s, 0.05) if watch.budget_s else FIRST_S,
-            workers=self.workers or (1 if problem.num_tasks <= SMALL else 0),
+            budget_s=max(heard.watch.left_s, 0.05) if budget_s else FIRST_S,
+            workers=self.workers or (1 if tasks.problem.num_tasks <= SMALL else 0),
             seed=seed,
             gap_frac=self.gap_frac,
-            settings={"stop_after_first_solution": not watch.budget_s, **_settings(problem)},
+            settings={"stop_after_first_solution": not budget_s, **_settings(tasks.problem)},
             on_solution=heard.solution,
             on_bound=heard.bound,
         )
-        if outcome.status == "infeasible":
-            why = conflict(problem, watch.budget_s * self.explain_frac, seed) if watch.budget_s else ""
-            return Result(solver=NAME, status="infeasible", took_s=watch.spent_s, why=why, history=heard.history)
-        schedule = _schedule(tasks, outcome.values) if outcome.values else known
-        if schedule is None:
-            bound = _bound(problem, outcome.bound, scale)
-            return Result(solver=NAME, status="unknown", bound=bound, took_s=watch.spent_s, history=heard.history)
-        is_proven = outcome.status == "optimal" and not self.gap_frac
-        bound = objective(problem, schedule) if is_proven else _bound(problem, outcome.bound, scale)
-        return _made(problem, schedule, bound, watch, heard.history)
 
 
 def _settings(problem: Problem) -> dict[str, cp.Setting]:
     """Return parameters of the solver by what was measured."""
-    # Where machines run one task at a time, the linear relaxation says next to nothing and takes time: ft10 is proven
-    # in 5 s without it, and not in 15 s with it (one worker).
-    return {"linearization_level": 0} if max(problem.capacity, default=1) == 1 else {}
+    if is_plain_single(problem):
+        return {"linearization_level": 2}  # the order of jobs is linear in who comes before whom
+    # Elsewhere the linear relaxation says next to nothing and takes time: ft10 is proven in 5 s without it, and not in
+    # 15 s with it (one worker). Only where tasks choose their machines it finds out how work can be spread.
+    return {"linearization_level": 1 if any(len(task.modes) > 1 for task in problem.tasks) else 0}
+
+
+def _known(problem: Problem, found: Windows, start: Schedule | None) -> Schedule | None:
+    """Return the better of the schedule to go on from and, for all but small problems, a first one of our own."""
+    sound = start if start is not None and not faults(problem, start) else None
+    return _better(problem, sound, first_schedule(problem, found) if problem.num_tasks > SMALL else None)
+
+
+def _better(problem: Problem, one: Schedule | None, other: Schedule | None) -> Schedule | None:
+    """Return the schedule that costs less."""
+    both = [schedule for schedule in (one, other) if schedule is not None]
+    return min(both, key=lambda schedule: objective(problem, schedule), default=None)
 
 
 class _Heard:
     """Keeps what the solver says on the way, and passes it on."""
 
-    def __init__(self, watch: Stopwatch, scale: int, tell: Tell | None) -> None:
-        self._watch = watch
-        self._scale = scale
+    def __init__(self, watch: Stopwatch, tell: Tell | None) -> None:
+        self.watch = watch
+        self.scale = 1
+        self.history: list[Progress] = []
         self._tell = tell
         self._objective: float | None = None
         self._bound: float | None = None
-        self.history: tuple[Progress, ...] = ()
 
     def solution(self, objective: float, bound: float) -> None:
-        self._objective = objective / self._scale
-        self.bound(bound)
+        self.told(objective / self.scale, bound / self.scale)
 
     def bound(self, bound: float) -> None:
-        self._bound = bound / self._scale
-        news = Progress(self._watch.spent_s, self._objective, self._bound)
-        self.history = (*self.history, news)
-        if self._tell is not None:
-            self._tell(news)
+        self.told(None, bound / self.scale)
+
+    def told(self, objective: float | None, bound: float | None) -> None:
+        """Note a schedule's cost, a bound, or both, where they are news."""
+        before = (self._objective, self._bound)
+        if objective is not None and (self._objective is None or objective < self._objective):
+            self._objective = objective
+        if bound is not None and (self._bound is None or bound > self._bound):
+            self._bound = bound
+        if (self._objective, self._bound) != before:
+            self.history.append(Progress(self.watch.spent_s, self._objective, self._bound))
+            if self._tell is not None:
+                self._tell(self.history[-1])
 
 
 def _hint(tasks: Tasks, known: Schedule) -> None:
@@ -171,17 +204,16 @@ def _bound(problem: Problem, bound: float | None, scale: int) -> float | None:
     return float(math.ceil(bound - 1e-6)) if is_whole else bound / scale
 
 
-def _made(
-    problem: Problem, schedule: Schedule, bound: float | None, watch: Stopwatch, history: tuple[Progress, ...]
-) -> Result:
+def _made(problem: Problem, schedule: Schedule, bound: float | None, heard: _Heard) -> Result:
     cost = float(objective(problem, schedule))
     bound = None if bound is None else min(float(bound), cost)
+    heard.told(cost, bound)
     return Result(
         solver=NAME,
         status="optimal" if bound is not None and bound >= cost else "feasible",
         schedule=schedule,
         objective=cost,
         bound=bound,
-        took_s=watch.spent_s,
-        history=history or (Progress(watch.spent_s, cost, bound),),
+        took_s=heard.watch.spent_s,
+        history=tuple(heard.history),
     )
