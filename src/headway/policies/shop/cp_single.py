@@ -4,8 +4,8 @@ Without releases no best schedule needs the machine to stand still, so the start
 it; and some jobs can be put before others without a search.
 
 Source: H. Emmons, "One-machine sequencing to minimize certain functions of job tardiness", Operations Research 17,
-1969, theorem 1; with weights A. Rinnooy Kan, B. Lageweg, J. K. Lenstra, "Minimizing total costs in one-machine scheduling",
-Operations Research 23, 1975.
+1969, theorem 1; with weights A. Rinnooy Kan, B. Lageweg, J. K. Lenstra, "Minimizing total costs in one-machine
+scheduling", Operations Research 23, 1975.
 """
 
 from __future__ import annotations
