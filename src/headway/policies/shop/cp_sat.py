@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +12,13 @@ from headway.numerics import cp
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.cp_conflict import build, conflict, too_tight
 from headway.policies.shop.cp_first import first_schedule
+from headway.policies.shop.cp_heard import Heard
 from headway.policies.shop.cp_objective import add_objective
 from headway.policies.shop.cp_single import is_plain_single
-from headway.policies.shop.cp_tasks import Tasks
+from headway.policies.shop.cp_tasks import Tasks, hint, schedule_of
 from headway.policies.shop.cp_windows import Windows, least_makespan, windows
 from headway.policies.shop.problem import Problem
-from headway.policies.shop.result import Progress, Result
+from headway.policies.shop.result import Result
 from headway.policies.shop.schedule import Schedule, faults, objective
 from headway.policies.shop.seats import Tell
 
@@ -51,8 +51,8 @@ class CpSat:
     P. Baptiste, C. Le Pape, W. Nuijten, "Constraint-Based Scheduling", 2001; blocking after A. Mascis, D. Pacciarelli,
     "Job-shop scheduling with blocking and no-wait constraints", EJOR 143, 2002.
 
-    Faithful to the paper: the solver is the authors' own. Added: a first schedule and a bound before the search, blocked
-    jobs that may not move in circles (`cp_moves`), the order of jobs on a single machine (`cp_single`), reasons.
+    Faithful to the paper: the solver is the authors' own. Added: a first schedule and a bound before the search,
+    blocked jobs that may not move in circles (`cp_moves`), the order on a single machine (`cp_single`), reasons.
 
     Cost: exponential in the worst case; building takes about 20 microseconds per task.
 
@@ -98,7 +98,7 @@ class CpSat:
         if tight:
             return Result(solver=NAME, status="infeasible", took_s=watch.spent_s, why=tight)
         known = _known(problem, found, start)
-        heard = _Heard(watch, tell)
+        heard = Heard(watch, tell)
         if known:
             least = float(least_makespan(problem, found)) if problem.objective == "makespan" else None
             heard.told(float(objective(problem, known)), least)
@@ -108,18 +108,18 @@ class CpSat:
                 found = windows(problem, int(objective(problem, known)))
         return self._search(problem, found, known, heard, int(rng.integers(2**31 - 1)))
 
-    def _search(self, problem: Problem, found: Windows, known: Schedule | None, heard: _Heard, seed: int) -> Result:
+    def _search(self, problem: Problem, found: Windows, known: Schedule | None, heard: Heard, seed: int) -> Result:
         tasks = build(problem, found)
         heard.scale = add_objective(tasks)
         if known:
-            _hint(tasks, known)
+            hint(tasks, known)
         outcome = self._outcome(tasks, heard, seed)
         if outcome.status == "infeasible":
             why = conflict(problem, heard.watch.budget_s * self.explain_frac, seed) if heard.watch.budget_s else ""
             return Result(
                 solver=NAME, status="infeasible", took_s=heard.watch.spent_s, why=why, history=tuple(heard.history)
             )
-        schedule = _better(problem, known, _schedule(tasks, outcome.values) if outcome.values else None)
+        schedule = _better(problem, known, schedule_of(tasks, outcome.values) if outcome.values else None)
         is_proven = outcome.status == "optimal" and not self.gap_frac
         if schedule is not None:
             bound = float(objective(problem, schedule)) if is_proven else _bound(problem, outcome.bound, heard.scale)
@@ -129,7 +129,7 @@ class CpSat:
             solver=NAME, status="unknown", bound=bound, took_s=heard.watch.spent_s, history=tuple(heard.history)
         )
 
-    def _outcome(self, tasks: Tasks, heard: _Heard, seed: int) -> cp.Outcome:
+    def _outcome(self, tasks: Tasks, heard: Heard, seed: int) -> cp.Outcome:
         budget_s = heard.watch.budget_s
         return cp.solve(
             tasks.model,
@@ -165,51 +165,6 @@ def _better(problem: Problem, one: Schedule | None, other: Schedule | None) -> S
     return min(both, key=lambda schedule: objective(problem, schedule), default=None)
 
 
-class _Heard:
-    """Keeps what the solver says on the way, and passes it on."""
-
-    def __init__(self, watch: Stopwatch, tell: Tell | None) -> None:
-        self.watch = watch
-        self.scale = 1
-        self.history: list[Progress] = []
-        self._tell = tell
-        self._objective: float | None = None
-        self._bound: float | None = None
-
-    def solution(self, objective: float, bound: float) -> None:
-        self.told(objective / self.scale, bound / self.scale)
-
-    def bound(self, bound: float) -> None:
-        self.told(None, bound / self.scale)
-
-    def told(self, objective: float | None, bound: float | None) -> None:
-        """Note a schedule's cost, a bound, or both, where they are news."""
-        before = (self._objective, self._bound)
-        if objective is not None and (self._objective is None or objective < self._objective):
-            self._objective = objective
-        if bound is not None and (self._bound is None or bound > self._bound):
-            self._bound = bound
-        if (self._objective, self._bound) != before:
-            self.history.append(Progress(self.watch.spent_s, self._objective, self._bound))
-            if self._tell is not None:
-                self._tell(self.history[-1])
-
-
-def _hint(tasks: Tasks, known: Schedule) -> None:
-    for task, variable, value in zip(tasks.problem.tasks, tasks.starts, known.starts, strict=True):
-        if task.fixed_start is None:  # equal constants are one variable, and may be hinted once
-            tasks.model.add_hint(variable, value)
-    for picks, mode in zip(tasks.picks, known.modes, strict=True):
-        for place, pick in enumerate(picks):
-            tasks.model.add_hint(pick, place == mode)
-
-
-def _schedule(tasks: Tasks, values: Sequence[int]) -> Schedule:
-    starts, rest = values[: len(tasks.starts)], iter(values[len(tasks.starts) :])
-    picked = [[next(rest) for _ in picks] for picks in tasks.picks]
-    return Schedule(tuple(starts), tuple(one.index(1) if one else 0 for one in picked))
-
-
 def _bound(problem: Problem, bound: float | None, scale: int) -> float | None:
     """Return a bound of the problem's objective, rounded up where that is a whole number."""
     if bound is None or math.isinf(bound):
@@ -218,7 +173,7 @@ def _bound(problem: Problem, bound: float | None, scale: int) -> float | None:
     return float(math.ceil(bound - 1e-6)) if is_whole else bound / scale
 
 
-def _made(problem: Problem, schedule: Schedule, bound: float | None, heard: _Heard) -> Result:
+def _made(problem: Problem, schedule: Schedule, bound: float | None, heard: Heard) -> Result:
     cost = float(objective(problem, schedule))
     bound = None if bound is None else min(float(bound), cost)
     heard.told(cost, bound)

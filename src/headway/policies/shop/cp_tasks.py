@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -10,6 +10,7 @@ from msgspec import Struct
 from headway.numerics import cp
 from headway.policies.shop.cp_windows import Windows
 from headway.policies.shop.problem import Problem, Task
+from headway.policies.shop.schedule import Schedule
 
 
 class Tasks(Struct, frozen=True):
@@ -133,3 +134,20 @@ def _started_by(problem: Problem) -> list[list[int]]:
             for before in task.after:
                 found[before].append(number)
     return found
+
+
+def hint(tasks: Tasks, known: Schedule) -> None:
+    """Let the search begin at a schedule."""
+    for task, variable, value in zip(tasks.problem.tasks, tasks.starts, known.starts, strict=True):
+        if task.fixed_start is None:  # equal constants are one variable, and may be hinted once
+            tasks.model.add_hint(variable, value)
+    for picks, mode in zip(tasks.picks, known.modes, strict=True):
+        for place, pick in enumerate(picks):
+            tasks.model.add_hint(pick, place == mode)
+
+
+def schedule_of(tasks: Tasks, values: Sequence[int]) -> Schedule:
+    """Return the schedule that values of `Tasks.wanted` make."""
+    starts, rest = values[: len(tasks.starts)], iter(values[len(tasks.starts) :])
+    picked = [[next(rest) for _ in picks] for picks in tasks.picks]
+    return Schedule(tuple(starts), tuple(one.index(1) if one else 0 for one in picked))

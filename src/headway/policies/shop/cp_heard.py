@@ -1,0 +1,47 @@
+"""What a solver says while it searches, as progress in the problem's own units."""
+
+from __future__ import annotations
+
+from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.result import Progress
+from headway.policies.shop.seats import Tell
+
+
+class Heard:
+    """Keeps what the solver says on the way, and passes it on.
+
+    Parameters
+    ----------
+    watch : Stopwatch
+        For the times of news.
+    tell : callable of (Progress) or None
+        Told of all that is news.
+    """
+
+    def __init__(self, watch: Stopwatch, tell: Tell | None) -> None:
+        self.watch = watch
+        self.scale = 1
+        self.history: list[Progress] = []
+        self._tell = tell
+        self._objective: float | None = None
+        self._bound: float | None = None
+
+    def solution(self, objective: float, bound: float) -> None:
+        """Hear of a schedule, in the solver's units."""
+        self.told(objective / self.scale, bound / self.scale)
+
+    def bound(self, bound: float) -> None:
+        """Hear of a bound, in the solver's units."""
+        self.told(None, bound / self.scale)
+
+    def told(self, objective: float | None, bound: float | None) -> None:
+        """Note a schedule's cost, a bound, or both, where they are news."""
+        before = (self._objective, self._bound)
+        if objective is not None and (self._objective is None or objective < self._objective):
+            self._objective = objective
+        if bound is not None and (self._bound is None or bound > self._bound):
+            self._bound = bound
+        if (self._objective, self._bound) != before:
+            self.history.append(Progress(self.watch.spent_s, self._objective, self._bound))
+            if self._tell is not None:
+                self._tell(self.history[-1])
