@@ -69,6 +69,16 @@ def blocking_shops(draw: st.DrawFn) -> Problem:
     return job_shop("some", times, capacity=(1, 1, 1), blocking=True, swap=draw(st.booleans()))
 
 
+def taillard_flow_shop(num_jobs: int, num_machines: int, seed: int) -> Problem:
+    """One of Taillard's flow shops, drawn by his generator."""
+    times = [[0] * num_machines for _ in range(num_jobs)]
+    for machine in range(num_machines):
+        for job in range(num_jobs):
+            seed = seed * 16807 % 2147483647
+            times[job][machine] = 1 + seed * 99 // 2147483647
+    return flow_shop("drawn", times, permutation=True)
+
+
 def any_problem() -> st.SearchStrategy[Problem]:
     """All kinds."""
     return st.one_of(job_shops(), flexible_shops(), flow_shops(), projects(), blocking_shops())

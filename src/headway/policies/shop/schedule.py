@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import combinations
 
 from msgspec import Struct
 
@@ -142,9 +143,15 @@ def _of_capacity(problem: Problem, resource: int, spans: list[tuple[int, int, in
 
 
 def _of_order(problem: Problem, schedule: Schedule) -> Iterator[str]:
+    """Compare the orders of every two machines; what takes no time has no place in an order."""
     orders: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, task in enumerate(problem.tasks):
-        for resource, _ in mode_of(problem, schedule, number).needs:
+        mode = mode_of(problem, schedule, number)
+        for resource, _ in mode.needs if mode.duration else ():
             orders[resource].append((schedule.starts[number], task.job))
-    if len({tuple(job for _, job in sorted(order)) for order in orders.values()}) > 1:
-        yield "machines take the jobs in different orders"
+    lines = [[job for _, job in sorted(order)] for order in orders.values()]
+    for one, other in combinations(lines, 2):
+        both = set(one) & set(other)
+        if [job for job in one if job in both] != [job for job in other if job in both]:
+            yield "machines take the jobs in different orders"
+            return
