@@ -27,8 +27,8 @@ def order_crossover(one: Rows, other: Rows, begin: NDArray[np.int64], length: ND
     one, other : array
         Parents, ``[individuals, places]``.
     begin, length : array
-        Of the segment in each pair, ``[individuals]``; it ends at the last place at the latest. A length of 0 gives
-        the other parent.
+        Of the segment in each pair, ``[individuals]``; past the last place it goes on at the first. A length of 0
+        gives the other parent.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def order_crossover(one: Rows, other: Rows, begin: NDArray[np.int64], length: ND
     array([[4, 1, 2, 3, 0]])
     """
     places = np.arange(one.shape[1])
-    kept = (places >= begin[:, None]) & (places < (begin + length)[:, None])
+    kept = (places - begin[:, None]) % one.shape[1] < length[:, None]
     which = np.broadcast_to(np.arange(len(one))[:, None], one.shape)
     is_taken = np.zeros(one.shape, dtype=bool)
     is_taken[which[kept], one[kept]] = True

@@ -52,6 +52,8 @@ def train(
         print_json({**about, "out": str(path)})
         return
     out().print(f"{id}: {about['num_weights']:,} weights after {about['cpu_s']:,} processor seconds, in {path}")
+    if "text" in about:
+        out().print(str(about["text"]), markup=False)
     out().print(f"Play it with the parameter weights = {str(path)!r}.", markup=False)
 
 

@@ -123,5 +123,7 @@ def train(id: str, spec: TrainSpec, out: Path) -> dict[str, float | int | str]:
         "num_weights": sum(array.size for array in weights.values()),
         "headway": headway.__version__,
     }
+    if "text" in weights:  # what was learnt can be read
+        about["text"] = str(weights["text"])
     nets.save(out, weights, about)
     return about
