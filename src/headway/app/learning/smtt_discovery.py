@@ -51,7 +51,9 @@ def train(spec: TrainSpec) -> NumpyWeights:
         if num % 500 == 0:
             spec.tell(TrainNews(spending.done_frac, {"cost": min(one[0][0] for one in islands), "programs": num}))
     best = chosen([one for island in islands for one in island], valid)
-    spec.tell(TrainNews(1.0, {"valid": cost(best, valid), "valid_mdd": cost(parse(BEGINNINGS[1]), valid), "programs": num}))
+    spec.tell(
+        TrainNews(1.0, {"valid": cost(best, valid), "valid_mdd": cost(parse(BEGINNINGS[1]), valid), "programs": num})
+    )
     return {**best.arrays, "text": np.array(best.text)}
 
 

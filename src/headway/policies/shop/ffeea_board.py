@@ -127,7 +127,9 @@ class LinkBoard:
         """Return a task with the windows that it could still use."""
         earliest = self.now_s + task.setup_s + task.min_s
         windows = tuple(
-            window for window in task.windows if window.end_s >= earliest and all(a in self._up for a in window.antennas)
+            window
+            for window in task.windows
+            if window.end_s >= earliest and all(a in self._up for a in window.antennas)
         )
         return task if windows == task.windows else replace(task, windows=windows)
 

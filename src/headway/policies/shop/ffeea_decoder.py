@@ -96,13 +96,13 @@ class Decoder:
         for task in problem.tasks:
             for antenna in {antenna for window in task.windows for antenna in window.antennas}:
                 could[self._index[antenna]] += 1
-        joined = [_joined(one) for one in spans]
-        room = int(max((len(one) + num for one, num in zip(joined, could, strict=True)), default=0)) + 1
-        taken = np.zeros((len(joined), 2, room), dtype=np.int64)
-        for n, one in enumerate(joined):
-            if one:
-                taken[n, :, : len(one)] = np.array(one).T
-        return taken, np.array([len(one) for one in joined], dtype=np.int64)
+        joined = [_joined(several) for several in spans]
+        num = np.array([len(several) for several in joined], dtype=np.int64)
+        taken = np.zeros((len(joined), 2, int((num + could).max(initial=0)) + 1), dtype=np.int64)
+        for n, several in enumerate(joined):
+            if several:
+                taken[n, :, : len(several)] = np.array(several).T
+        return taken, num
 
     def _what_is_fed(self) -> tuple[Ints, Ints]:
         num = np.zeros(max(len(self._satellites), 1), dtype=np.int64)

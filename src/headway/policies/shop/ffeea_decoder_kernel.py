@@ -3,6 +3,9 @@
 The same function runs as plain Python through its ``py_func``: what a decoder that is not compiled takes.
 """
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np
@@ -37,7 +40,7 @@ def _put(starts: Ints, ends: Ints, num: int, start: int, end: int) -> int:
 
 
 @njit(cache=True)
-def _limit(
+def _limit(  # noqa: C901 - a call of another compiled function per obstacle would cost more than the obstacle
     antennas: Ints,
     start: int,
     least: int,

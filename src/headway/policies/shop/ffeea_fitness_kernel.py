@@ -1,5 +1,8 @@
 """Compiled similarity of permutations."""
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np

@@ -190,9 +190,7 @@ class FfeeaSatellite:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Drop the plan in hand; what is compiled is compiled now, and not in the first decision."""
-        self._follow: FollowPlan[LinkView, LinkProblem] = FollowPlan(
-            planner=self, pose=_posed, budget_s=self.budget_s
-        )
+        self._follow: FollowPlan[LinkView, LinkProblem] = FollowPlan(planner=self, pose=_posed, budget_s=self.budget_s)
         self._follow.reset(rng)
         self.fitness(Decoder(LinkProblem(tasks=(), antennas=("none",)), compiled=self.compiled)).warm()
 

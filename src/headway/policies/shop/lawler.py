@@ -79,7 +79,7 @@ class Lawler:
         machine = as_one_machine(problem, NAME)
         _check(problem, machine)
         order = self._proven(machine, watch)
-        orders = [order] if order is not None else [_by_rule(rule, machine) for rule in ("mddc", "psk")]
+        orders = [order] if order is not None else _by_rules(machine)
         schedules = [in_sequence(problem, machine.tasks[one].tolist(), machine.begin) for one in orders]
         if start is not None and order is None:
             schedules.append(start)
@@ -117,9 +117,9 @@ class Lawler:
         return jobs
 
 
-def _by_rule(rule: str, machine: OneMachine) -> NDArray[np.int64]:
-    one = "mddc" if rule == "mddc" else "psk"
-    return sequence(one, machine.durations, machine.due, begin=machine.begin)
+def _by_rules(machine: OneMachine) -> list[NDArray[np.int64]]:
+    arrays = machine.durations, machine.due
+    return [sequence("mddc", *arrays, begin=machine.begin), sequence("psk", *arrays, begin=machine.begin)]
 
 
 def _check(problem: Problem, machine: OneMachine) -> None:

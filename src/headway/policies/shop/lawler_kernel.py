@@ -4,6 +4,9 @@ Jobs are numbered by due date (of equal ones the shorter first) and ranked by du
 the longer). A subproblem is all jobs of a range of numbers whose rank is below a bound, and when they may start.
 """
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np
@@ -48,7 +51,7 @@ def _range(p: Ints, d: Ints, rank: Ints, low: int, high: int, below: int, begin:
 
 
 @njit("i8(i8[:], i8[:], i8[:], i8, i8, i8, i8, i8[:], i8[:, :], i8[:])", cache=True)
-def _solve(
+def _solve(  # noqa: C901 - it calls itself, and must be one function for the compiler
     p: Ints, d: Ints, rank: Ints, low: int, high: int, below: int, begin: int, keys: Ints, found: Ints, state: Ints
 ) -> int:
     """Return the least tardiness of a subproblem, and in ``state[1]`` the job after which its longest one goes.

@@ -1,5 +1,8 @@
 """Compiled sequencing by an expression: at each step the job for which it is least goes next."""
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np
@@ -40,7 +43,7 @@ def least_first(
 
 
 @njit(cache=True)
-def _evaluate(
+def _evaluate(  # noqa: C901 - one branch per word
     words: NDArray[np.int64],
     values: NDArray[np.float64],
     p: NDArray[np.float64],

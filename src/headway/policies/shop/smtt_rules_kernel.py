@@ -3,6 +3,9 @@
 Jobs come sorted as their rule breaks ties, and of equal jobs the first goes first.
 """
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np

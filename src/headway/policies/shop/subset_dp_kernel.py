@@ -1,5 +1,8 @@
 """Compiled dynamic program over subsets of jobs."""
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np

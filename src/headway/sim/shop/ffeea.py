@@ -155,7 +155,9 @@ def small_world(seed: int, other: int = 0) -> tuple[LinkWorld, None]:
     made = scenario(seed, num_satellites=5, num_stations=3, num_windows=14, horizon_s=6000)
     late = [n % 4 == 3 for n in range(len(made.tasks))]
     first_s = min(task.windows[0].start_s for task in made.tasks)
-    tasks = tuple(_arriving(task, first_s // 2 if is_late else 0) for task, is_late in zip(made.tasks, late, strict=True))
+    tasks = tuple(
+        _arriving(task, first_s // 2 if is_late else 0) for task, is_late in zip(made.tasks, late, strict=True)
+    )
     down_s = 3000.0 + float(np.random.default_rng([seed, other]).integers(1500))
     problem = LinkProblem(tasks=tasks, antennas=made.antennas, switch_s=made.switch_s)
     return LinkWorld(problem, [Outage(made.antennas[0], down_s, down_s + 700.0)]), None
