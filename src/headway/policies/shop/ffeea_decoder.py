@@ -159,7 +159,7 @@ def _matrix(rows: tuple[tuple[int, ...], ...]) -> Ints:
 
 def _compiled() -> Callable[..., Floats]:
     try:
-        from headway.policies.shop import ffeea_decoder_kernel as kernel
+        import headway.policies.shop.ffeea_decoder_kernel as kernel
     except ModuleNotFoundError as error:
         raise missing_extra("numba", "shop", "to compile the decoder of links") from error
     decode_all: Callable[..., Floats] = kernel.decode_all
@@ -172,7 +172,7 @@ def _plain() -> Callable[..., Floats]:
     import types
 
     _compiled()
-    from headway.policies.shop import ffeea_decoder_kernel as kernel
+    import headway.policies.shop.ffeea_decoder_kernel as kernel
 
     names: dict[str, Any] = dict(vars(kernel))
     for name in ("_after", "_put", "_limit", "decode", "decode_all"):

@@ -101,7 +101,7 @@ class Lawler:
     def _proven(self, machine: OneMachine, watch: Stopwatch) -> NDArray[np.int64] | None:
         """Return an optimal order of the machine's jobs, or None when the budget ends first."""
         try:
-            from headway.policies.shop import lawler_kernel as kernel
+            import headway.policies.shop.lawler_kernel as kernel
         except ModuleNotFoundError as error:
             raise missing_extra("numba", "shop", "to compile the decomposition") from error
         by_due = np.lexsort((machine.durations, machine.due))

@@ -81,7 +81,7 @@ def total_tardiness(
 
 def _compiled(rule: Rule, p: Floats, d: Floats, w: Floats, begin: float, scale: float) -> NDArray[np.int64]:
     try:
-        from headway.policies.shop import smtt_rules_kernel as kernel
+        import headway.policies.shop.smtt_rules_kernel as kernel
     except ModuleNotFoundError as error:
         raise missing_extra("numba", "shop", "to compile sequencing rules") from error
     order: NDArray[np.int64]
