@@ -228,7 +228,7 @@ class Following:
 
     def _fill_up(self, view: ShopView, this: Round) -> None:
         """Start what needs no machine, and what no plan speaks of where the plan has nothing that could begin."""
-        for machine in list(view.open.values()):
+        for machine in sorted(view.open.values(), key=lambda machine: machine.place):
             task = self._head(machine.id, view, this) if machine.place >= 0 else ""
             if self._waits or (task and view.tasks[task].status == READY):
                 continue

@@ -31,7 +31,7 @@ class Round:
 
     def pop(self, heaps: Mapping[Id, list[Entry]]) -> list[Action]:
         """Start on each open machine what is first in its heap, and so on until nothing more fits."""
-        for machine in self._view.open.values():
+        for machine in self._open():
             heap = heaps.get(machine.id)
             if heap and self.has_room(machine):
                 self._fill(machine, heap)
@@ -62,7 +62,7 @@ class Round:
     def scan(self, rule: Rule, look: object) -> list[Action]:
         """Start on each open machine what has the lowest key now, and so on until nothing more fits."""
         now_s = self._view.now_s
-        for machine in self._view.open.values():
+        for machine in self._open():
             queue = [option for option in machine.queue.values() if option.task not in self.taken]
             if callable(look):
                 look(queue, now_s)
@@ -73,6 +73,13 @@ class Round:
                 if option.task not in self.taken and self.fits(option, machine):
                     self.start(option)
         return self.actions
+
+    def _open(self) -> list[MachineState]:
+        """Return the open machines in their order, whichever of them was open first."""
+        found = list(self._view.open.values())
+        if len(found) > 1:
+            found.sort(key=_place)
+        return found
 
     def has_room(self, machine: MachineState) -> bool:
         """Whether a machine is not full yet."""
@@ -96,3 +103,7 @@ class Round:
         for name, amounts in option.on.items():
             used[name] = used.get(name, 0) + int(amounts[SLOT])
         self.actions.append(Start(option.task, option.on))
+
+
+def _place(machine: MachineState) -> int:
+    return machine.place
