@@ -8,6 +8,7 @@ import pytest
 from headway.core.errors import ConfigError, UnknownName
 from headway.policies.shop.problem import Problem
 from headway.sim.shop.instances.door import read, read_one
+from headway.sim.shop.instances.shipped import shipped
 
 SHARED = Path(__file__).parents[5] / "shared" / "data" / "sched"
 
@@ -277,6 +278,8 @@ def test_public_collections_are_read(file: str, name: str, kind: str, tasks: int
     assert (problem.kind, problem.num_tasks, problem.best_known) == (kind, tasks, best)
 
 
-@pytest.mark.parametrize("file", ["ft06.txt", "flexible.fjs", "project.sm"])
-def test_the_examples_are_read(file: str) -> None:
-    assert read_one(Path(__file__).parents[4] / "examples" / "shop" / file).num_tasks >= 20
+@pytest.mark.parametrize(
+    ("name", "kind"), [("ft10", "job shop"), ("flexible", "flexible job shop"), ("project", "project")]
+)
+def test_what_is_shipped_is_read(name: str, kind: str) -> None:
+    assert read_one(shipped()[name]).kind == kind

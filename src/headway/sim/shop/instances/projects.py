@@ -31,7 +31,10 @@ def read_psplib(where: str, name: str, text: str) -> Problem:
     modes = _modes(where, sections[SECTIONS[1]], capacity, num_renewable)
     _check_count(where, text, len(modes))
     after = _after(where, sections[SECTIONS[0]], len(modes))
-    tasks = tuple(Task(tuple(ways), after=tuple(before)) for ways, before in zip(modes, after, strict=True))
+    tasks = tuple(
+        Task(tuple(ways), after=tuple(before), name=f"A{number}")
+        for number, (ways, before) in enumerate(zip(modes, after, strict=True))
+    )
     return Problem(name=name, tasks=tasks, jobs=(Job(name="project"),), capacity=tuple(capacity[:num_renewable]))
 
 
