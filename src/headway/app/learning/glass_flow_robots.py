@@ -10,7 +10,7 @@ from headway.numerics.nets import NumpyWeights
 from headway.policies.shop.glass_flow_robots_net import first_weights, forward
 from headway.sim.shop.glass_small import start
 
-ROUNDS = Rounds(start=start, num_episodes=32, num_valid=64, rate=7e-4)
+ROUNDS = Rounds(start=start, num_episodes=48, num_valid=64, gamma=0.999, rate=5e-4)
 
 
 def train(spec: TrainSpec) -> NumpyWeights:
