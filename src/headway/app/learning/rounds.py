@@ -37,7 +37,7 @@ class Rounds(Struct, frozen=True, kw_only=True):
     scale : float
         What rewards are multiplied with, > 0, so that returns are not far from 1.
     rate : float
-        The first learning rate, > 0; it falls to a tenth.
+        The first learning rate, > 0; it falls to a tenth. Weights to go on from are taught at half of it.
     entropy : float
         The first weight of the bonus for indecision, >= 0; it falls to a tenth, too.
     epochs, minibatch : int
@@ -74,11 +74,12 @@ def taught(spec: TrainSpec, rounds: Rounds, forward: Forward, first: NumpyWeight
     torch.set_num_threads(1)  # networks this small get slower by more
     rng, spending = np.random.default_rng(spec.seed), Spending(spec.budget_s)
     weights = to_torch(spec.start or first)
-    optimizer = torch.optim.Adam(list(weights.values()), lr=rounds.rate)
+    rate = rounds.rate * (0.5 if spec.start else 1.0)
+    optimizer = torch.optim.Adam(list(weights.values()), lr=rate)
     best, best_valid, num_done, numbers = to_numpy(weights), -np.inf, 0, dict[str, float]()
     while spending.done_frac < 1:
         left = 1.0 - 0.9 * spending.done_frac
-        optimizer.param_groups[0]["lr"] = rounds.rate * left
+        optimizer.param_groups[0]["lr"] = rate * left
         episodes = _played(rounds, forward, to_numpy(weights), rng)
         numbers |= improve(
             weights,
@@ -103,7 +104,9 @@ def taught(spec: TrainSpec, rounds: Rounds, forward: Forward, first: NumpyWeight
 
 def validated(rounds: Rounds, forward: Forward, weights: Weights) -> float:
     """Return the mean sum of rewards over the episodes kept for validation, taking the best choice each time."""
-    return float(np.mean(totals([rounds.start(NEVER_TRAINED + nth) for nth in range(rounds.num_valid)], forward, weights)))
+    return float(
+        np.mean(totals([rounds.start(NEVER_TRAINED + nth) for nth in range(rounds.num_valid)], forward, weights))
+    )
 
 
 def totals(askings: Sequence[Asking[float]], forward: Forward, weights: Weights) -> list[float]:

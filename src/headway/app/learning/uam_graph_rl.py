@@ -11,7 +11,7 @@ from headway.policies.shop.uam_graph_rl_net import first_weights, forward
 from headway.sim.shop.uam_small import start
 
 ROUNDS = Rounds(
-    start=start, num_episodes=16, num_valid=16, valid_every=5, gamma=0.99, scale=1.0, rate=1e-3, minibatch=1024
+    start=start, num_episodes=16, num_valid=12, valid_every=10, gamma=0.99, scale=1.0, rate=1e-3, minibatch=1024
 )
 
 

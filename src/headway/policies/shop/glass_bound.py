@@ -1,4 +1,4 @@
-"""How fast a cell can be at the most: seconds per glass that no schedule falls below, as planned and in the long run."""
+"""How fast a cell can be at the most: seconds per glass that no schedule falls below in the long run."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Sight:
         is_loader = station == layout.loader
         has_glass = bool(view.queue) if is_loader else bool(glass)
         stage = layout.cell.stations[station].stage
-        takes = stage if not station == layout.unloader else layout.num_stages + 1
+        takes = stage if station != layout.unloader else layout.num_stages + 1
         is_done = view.is_done[station] or (is_loader and has_glass)
         left = self._cycles(view.done_s[station] - view.now_s) if glass else 0.0
         has_next = has_glass and bool(free_places(view, next_stage(view, station)))

@@ -1,4 +1,4 @@
-"""The visible state of a fleet: where its aircraft are, who waits where, which routes are closed, what it has earned."""
+"""The visible state of a fleet: where its aircraft are, who waits where, which routes are closed, its profit."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ class FleetBoard:
         """By vertiport, whether an aircraft that is idle may go there; where it is, it may stay."""
         city, here = self.city, int(self.at[craft])
         left = self.battery_kwh(craft) - city.energy_kwh[here]
-        found = (left >= city.model.reserve_frac * city.model.battery_kwh) & (self.inbound < city.pads)
+        found: NDArray[np.bool_] = (left >= city.model.reserve_frac * city.model.battery_kwh) & (
+            self.inbound < city.pads
+        )
         found &= ~self.is_closed[here]
         found[here] = True
         return found

@@ -43,7 +43,7 @@ class Vertiport(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The type of aircraft that a fleet has, and what it costs. Speed, seats and battery are those of the specification.
+    """The type of aircraft that a fleet has, and what it costs; speed, seats and battery are the specification's.
 
     Parameters
     ----------

@@ -84,6 +84,6 @@ def sent(view: FleetView, craft: int, to: int) -> Action:
 def gains(view: FleetView, craft: int) -> Floats:
     """Return the profit of a flight to each vertiport with those who wait now; 0 for staying."""
     here = int(view.at[craft])
-    found = np.minimum(view.waiting[here], view.city.model.num_seats) * view.fares[here] - view.city.cost[here]
+    found: Floats = np.minimum(view.waiting[here], view.city.model.num_seats) * view.fares[here] - view.city.cost[here]
     found[here] = 0.0
     return found

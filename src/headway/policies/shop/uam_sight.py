@@ -1,11 +1,11 @@
-"""What a network sees of a fleet when an aircraft waits for a decision: two graphs, series of forecasts, the choices."""
+"""What a network sees of a fleet when an aircraft waits: two graphs, series of forecasts, the choices."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.core.learning import Question
+from headway.core.learning import Features, Question
 from headway.policies.shop.uam_board import AWAY, GROUNDED, FleetView
 from headway.policies.shop.uam_nouns import City, Floats
 from headway.policies.shop.uam_rule import gains
@@ -57,7 +57,7 @@ class Sight:
         worth = np.minimum(view.waiting, view.city.model.num_seats) * view.fares - view.city.cost
         supply = self._supply(view)
         batteries = view.batteries_kwh() / view.city.model.battery_kwh
-        features = {
+        features: Features = {
             "links": (self._links * ~view.is_closed).astype(np.float32),
             "ports": self._ports(view, worth, supply),
             "crafts": self._crafts(view, craft, batteries),

@@ -91,9 +91,7 @@ def _places(rng: np.random.Generator, num: int, has_rail: bool) -> list[dict[str
     ]
 
 
-def drawn_world(
-    cell: Cell, num_glasses: int, seed: int, *, noise: float = 0.0, interval_s: Seconds = 0.0
-) -> CellWorld:
+def drawn_world(cell: Cell, num_glasses: int, seed: int, *, noise: float = 0.0, interval_s: Seconds = 0.0) -> CellWorld:
     """Let glass come to a cell.
 
     Parameters
@@ -142,8 +140,8 @@ def learning_cell(seed: int) -> Cell:
 
 def start(seed: int, num_glasses: int = 24) -> Asking[float]:
     """Begin an episode of a drawn cell, for learners; its rewards are explained at `reward`."""
-    from headway.policies.shop.glass_flow_robots import GlassFlowRobots
     from headway.policies.shop.glass_bound import cycle_bound_s
+    from headway.policies.shop.glass_flow_robots import GlassFlowRobots
     from headway.sim.shop.episodes import episode
 
     rng = np.random.default_rng([seed, 1])

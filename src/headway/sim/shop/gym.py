@@ -9,6 +9,8 @@ from __future__ import annotations
 ENVIRONMENTS: dict[str, str] = {
     "JobShop": "headway.sim.shop.rl_cp_jssp_episodes:asking",
     "BlockingShop": "headway.sim.shop.blocking_instances:asking",
+    "TransferRobot": "headway.sim.shop.glass_small:start",
+    "VertiportFleet": "headway.sim.shop.uam_small:start",
 }
 """By name, ``"module:function"`` of (seed) -> Asking: what begins an episode. One line per learned mechanism."""
 

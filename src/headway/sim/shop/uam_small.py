@@ -15,6 +15,8 @@ from headway.sim.shop.uam_world import Closure, FleetWorld, Hidden
 
 CITY = 7
 """Seed of the one city in which networks are taught and compared; days differ."""
+PART_SLOTS = 48
+"""Of a part of a day, four hours."""
 PEAKS_H = (2.0, 9.0)
 """Hours after the day's begin at which most people travel: towards the centres, and home."""
 
@@ -108,7 +110,7 @@ def drawn_day(city: City, num_crafts: int, seed: int, *, is_sure: bool = False) 
     """
     arrivals, rng = arrival_stream(seed), truth_stream(seed)
     num = city.num_vertiports
-    pairs = arrivals.lognormal(-0.3**2 / 2, 0.3, (num, num))  # some routes are more in demand today
+    pairs = arrivals.lognormal(-(0.3**2) / 2, 0.3, (num, num))  # some routes are more in demand today
     passengers = arrivals.poisson(city.demand * pairs)
     fares = city.fares * np.clip(arrivals.normal(1.0, 0.1, city.fares.shape), 0.5, 1.5)
     if is_sure:
@@ -144,18 +146,34 @@ def _closures(city: City, rng: np.random.Generator) -> tuple[Closure, ...]:
     return tuple(found)
 
 
-def start(seed: int, num_crafts: int = 40) -> Asking[float]:
-    """Begin a part of a day, for learners: four hours from anywhere in it; rewards are fares of a full aircraft."""
+def part_of_day(seed: int, num_crafts: int = 40) -> FleetWorld:
+    """Draw four hours from anywhere in a day, which learners play.
+
+    Parameters
+    ----------
+    seed : int
+        Of the part and of the day.
+    num_crafts : int
+        Of the fleet, >= 1; 40.
+    """
+    rng, city = np.random.default_rng([seed, 2]), drawn_city()
+    first = int(rng.integers(city.num_slots - PART_SLOTS + 1))
+    part = slice(first, first + PART_SLOTS)
+    return drawn_day(replace(city, demand=city.demand[part], fares=city.fares[part]), num_crafts, seed)
+
+
+def start(seed: int) -> Asking[float]:
+    """Begin a part of a day, for learners; rewards are profit in fares of a full aircraft."""
     from headway.policies.shop.uam_graph_rl import UamGraphRl
     from headway.sim.shop.episodes import episode
 
-    rng = np.random.default_rng([seed, 2])
-    city = drawn_city()
-    first, num = int(rng.integers(city.num_slots - 47)), 48
-    part = replace(city, demand=city.demand[first : first + num], fares=city.fares[first : first + num])
-    world = drawn_day(part, num_crafts, seed)
-    most = float(city.fares.max()) * city.model.num_seats
-    return episode(world, UamGraphRl(), lambda one: one.view.profit / most, seed=seed)
+    world = part_of_day(seed)
+    return episode(world, UamGraphRl(), lambda one: one.view.profit / worth_of(one.view.city), seed=seed)
+
+
+def worth_of(city: City) -> float:
+    """What a full aircraft takes in at the highest fare; rewards of learners are told in it."""
+    return float(city.fares.max()) * city.model.num_seats
 
 
 def small_world(seed: int, worse: bool = False) -> tuple[FleetWorld, None]:
@@ -180,12 +198,13 @@ def small_world(seed: int, worse: bool = False) -> tuple[FleetWorld, None]:
     passengers, repairs = hidden.passengers.copy(), hidden.repairs_s
     closures: tuple[Closure, ...] = ((600.0, 1500.0, 1, 2),)
     if worse:
-        passengers[1:] = passengers[1:][::-1] + 1
+        passengers[2:] = passengers[2:][::-1] + 1
         delays, repairs = delays * 2.0, repairs + 1200.0
         closures = ((400.0, 2000.0, 0, 1),)
     changed = Hidden(passengers=passengers, fares=hidden.fares, delays=delays, repairs_s=repairs, closures=closures)
-    ends = [city.end_s] * 5 + [first_end_s]
-    shifts = [structs.replace(shift, deadline_s=end_s) for shift, end_s in zip(world.shifts, ends, strict=True)]
+    # the one on short duty has an empty battery: it can but stay, so that nothing makes its end later
+    short = structs.replace(world.shifts[5], deadline_s=first_end_s, battery_frac=0.0)
+    shifts = [*world.shifts[:5], short]
     return FleetWorld(city, shifts, changed), None
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from headway.core.actions import Action, Wake
 from headway.core.events import Arrived, Event, Finished, Woke
 from headway.core.nouns import Seconds
-from headway.policies.shop.uam_board import BUSY, REPAIR_S, GROUNDED, IDLE, FleetBoard
+from headway.policies.shop.uam_board import GROUNDED, IDLE, REPAIR_S, FleetBoard
 from headway.policies.shop.uam_nouns import City, Floats, Fly, Grounded, Ints, Ready, RouteChanged, Shift
 
 LANDS, IS_READY, IS_OVER = 0, 1, 2
