@@ -32,6 +32,7 @@ class Incumbent:
         self.why = ""
         self._solver, self._watch, self._tell = solver, watch, tell
         self._history: list[Progress] = []
+        self._heard: float | None = None
 
     @property
     def is_proven(self) -> bool:
@@ -50,14 +51,32 @@ class Incumbent:
             self.why = wrong[0]
             return False
         self.schedule, self.objective = schedule, cost
-        self._note()
+        if self._heard is None or cost < self._heard:
+            self._heard = cost
+            self._note(cost, schedule)
         return True
 
     def prove(self, bound: float | None) -> None:
         """Take a lower bound if it is better."""
         if bound is not None and (self.bound is None or bound > self.bound):
             self.bound = bound
-            self._note()
+            self._note(self._heard)
+
+    def hear(self, news: Progress) -> None:
+        """Take what another search tells, whose clock may have begun later; without a schedule it is passed on."""
+        if news.bound is not None:
+            self.prove(news.bound)
+        if news.schedule is not None:
+            self.offer(news.schedule)
+        elif news.objective is not None and (self._heard is None or news.objective < self._heard):
+            self._heard = news.objective
+            self._note(news.objective)
+
+    def infeasible(self, why: str) -> Result:
+        """Return that there is no schedule."""
+        return Result(
+            solver=self._solver, status="infeasible", took_s=self._watch.spent_s, why=why, history=tuple(self._history)
+        )
 
     def result(self) -> Result:
         """Return what there is."""
@@ -73,8 +92,8 @@ class Incumbent:
             history=tuple(self._history),
         )
 
-    def _note(self) -> None:
+    def _note(self, cost: float | None, schedule: Schedule | None = None) -> None:
         at_s = self._watch.spent_s
-        self._history.append(Progress(at_s, self.objective, self.bound))
+        self._history.append(Progress(at_s, cost, self.bound))
         if self._tell is not None:
-            self._tell(Progress(at_s, self.objective, self.bound, self.schedule))
+            self._tell(Progress(at_s, cost, self.bound, schedule))

@@ -1,0 +1,59 @@
+"""Schedules from an order of jobs, for shops whose tasks cannot be placed one by one: searched from rule to rule."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.flow_model import in_line
+from headway.policies.shop.incumbent import Incumbent
+from headway.policies.shop.insertion import insert_jobs
+from headway.policies.shop.problem import Problem
+from headway.policies.shop.schedule import Schedule
+
+PATIENCE = 20
+"""Orders without a gain, times jobs, after which a search ends."""
+
+
+def schedule_by_order(problem: Problem, order: list[int]) -> Schedule | None:
+    """Make a schedule of an order of jobs, where machines block or must agree on an order."""
+    return in_line(problem, order) if problem.permutation else insert_jobs(problem, order)
+
+
+def by_rules(problem: Problem) -> list[list[int]]:
+    """Return orders of jobs: by due time, by release, by work, most and least first."""
+    num = len(problem.jobs)
+    work, release = [0.0] * num, [math.inf] * num
+    for task in problem.tasks:
+        work[task.job] += min(mode.duration for mode in task.modes)
+        release[task.job] = min(release[task.job], task.release)
+    dues = [job.due if job.due is not None else job.deadline for job in problem.jobs]
+    keys = [
+        [math.inf if due is None else float(due) for due in dues],
+        release,
+        [-one for one in work],
+        work,
+        [one / job.weight if job.weight else math.inf for one, job in zip(work, problem.jobs, strict=True)],
+    ]
+    return [sorted(range(num), key=key.__getitem__) for key in keys]
+
+
+def search_orders(best: Incumbent, rng: np.random.Generator, watch: Stopwatch) -> None:
+    """Move jobs about in the best order as long as that gains, from rules and then from dice."""
+    orders = by_rules(best.problem)
+    order, cost = orders[0], math.inf
+    for one in orders:
+        if best.offer(schedule_by_order(best.problem, one)) and best.objective is not None:
+            order, cost = one, best.objective
+        if watch.is_over:
+            return
+    idle = 0
+    while idle < PATIENCE * len(order) and not watch.is_over and not best.is_proven:
+        idle += 1
+        moved = list(order)
+        moved.insert(int(rng.integers(len(order))), moved.pop(int(rng.integers(len(order)))))
+        best.offer(schedule_by_order(best.problem, moved))
+        if best.objective is not None and best.objective < cost:
+            order, cost, idle = moved, best.objective, 0
