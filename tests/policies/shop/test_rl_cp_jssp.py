@@ -20,7 +20,7 @@ from headway.policies.shop.cp_sat import CpSat
 from headway.policies.shop.making import flexible_job_shop, flow_shop, job_shop, project
 from headway.policies.shop.problem import Downtime, Job, Problem
 from headway.policies.shop.result import Progress
-from headway.policies.shop.rl_cp_jssp import RlCpJssp
+from headway.policies.shop.rl_cp_jssp import PUBLISHED, SHIPPED, RlCpJssp
 from headway.policies.shop.rl_cp_jssp_env import FOLLOW, SAMPLE, SCRIPT, Kept, Shops, repeated, schedule_of, tables
 from headway.policies.shop.rl_cp_jssp_net import forward, init
 from headway.policies.shop.schedule import Schedule, faults, objective
@@ -263,6 +263,17 @@ def test_samples_must_be_positive_and_weights_must_fit(tmp_path: Path) -> None:
     save(tmp_path / "wrong.npz", wrong, {})
     with pytest.raises(ConfigError, match="another network"):
         RlCpJssp(weights=str(tmp_path / "wrong.npz")).solve(plain(3, 3, 0), budget_s=1, rng=np.random.default_rng(0))
+
+
+def test_weights_of_the_published_loop_come_with_it() -> None:
+    problem = plain(10, 5, 3)
+    best, published = (
+        RlCpJssp(weights=name).solve(problem, budget_s=9, rng=np.random.default_rng(0)) for name in ("", "published")
+    )
+    assert best.schedule != published.schedule
+    assert published.schedule is not None
+    assert faults(problem, published.schedule) == []
+    assert all(path.stat().st_size < 150_000 for path in (SHIPPED, PUBLISHED))
 
 
 def test_four_columns_are_read_where_weights_have_four(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def train(
 ) -> None:
     """Teach a mechanism that learns in advance, on work that is made up here.
 
-    The weights are used by its parameter `weights`; those that come with Headway were made in this way.
+    The weights are used by its parameter `weights`; those that come with Headway were made in this way,
+    or as the page of the mechanism says.
     """
     from headway.app.learning.training import TrainSpec, trainable
     from headway.app.learning.training import train as teach

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 NAME = "shop/rl-cp-jssp"
 SHIPPED = Path(__file__).parent / "weights" / "rl_cp_jssp.npz"
+PUBLISHED = SHIPPED.with_name("rl_cp_jssp_published.npz")
 AT_ONCE = 16
-"""Samples drawn side by side: the network is evaluated for all of them together."""
+"""Samples drawn side by side, at most: the network is evaluated for all of them together."""
+TASKS_AT_ONCE = 8000
+"""Large shops have fewer side by side, so that the first are ready sooner."""
 DIGITS = 9
 """Scores that agree in so many are equal, and the first wins: sums differ in the last digits by the size of a batch."""
 
@@ -46,7 +49,8 @@ class RlCpJssp:
     Parameters
     ----------
     weights : str
-        An ``.npz`` file as `headway train shop/rl-cp-jssp` writes it; empty for those shipped.
+        An ``.npz`` file as `headway train shop/rl-cp-jssp` writes it; empty for the best that are shipped,
+        ``"published"`` for shipped ones that the published loop taught.
     samples : int
         1, the default, takes the best choice each time; of more, all others are drawn by probability and the best
         schedule is kept, >= 1.
@@ -93,10 +97,11 @@ class RlCpJssp:
         best.offer(start)
         shop = tables([problem])
         self._play(best, Shops(shop), GREEDY, rng, lambda: False)
-        for done in range(1, self.samples, AT_ONCE):
+        at_once = min(AT_ONCE, max(4, TASKS_AT_ONCE // max(problem.num_tasks, 1)))
+        for done in range(1, self.samples, at_once):
             if watch.is_over or best.is_proven:
                 break
-            batch = Shops(repeated(shop, min(AT_ONCE, self.samples - done)))
+            batch = Shops(repeated(shop, min(at_once, self.samples - done)))
             self._play(best, batch, SAMPLE, rng, lambda: watch.is_over)
         if self.finish and not (watch.is_over or best.is_proven):
             last = CpSat(workers=1).solve(problem, budget_s=watch.left_s, rng=rng, start=best.schedule)
@@ -147,7 +152,7 @@ class RlCpJssp:
 
     @functools.cached_property
     def _network(self) -> NumpyWeights:
-        path = Path(self.weights) if self.weights else SHIPPED
+        path = {"": SHIPPED, "published": PUBLISHED}.get(self.weights) or Path(self.weights)
         columns = 6 if nets.load(path).get("embed.w", np.zeros((6, 0))).shape[0] == 6 else 4
         found = nets.load(path, net.init(np.random.default_rng(0), columns=columns))
         return {name: array.astype(np.float64) for name, array in found.items()}

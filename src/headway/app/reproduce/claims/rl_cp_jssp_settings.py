@@ -36,7 +36,7 @@ LONG_S = 3600.0
 def against_rules(seed: int, quick: bool) -> Numbers:
     """Measure rules and the policy, greedy and with 16 samples, over all sizes."""
     solvers: dict[str, Solver] = {rule: GifflerThompson(rule=rule) for rule in RULES}
-    solvers |= {"greedy": RlCpJssp(), "sampled": RlCpJssp(samples=16)}
+    solvers |= {"greedy": RlCpJssp(), "sampled": RlCpJssp(samples=16), "published": RlCpJssp(weights="published")}
     sizes = QUICK if quick else SMALL
     return _by_size({name: _unhurried(solver) for name, solver in solvers.items()}, sizes, seed, 1 if quick else 2)
 

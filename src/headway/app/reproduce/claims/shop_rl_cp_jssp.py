@@ -27,11 +27,16 @@ CLAIMS = (
         hardware=ON,
         here=f"{HERE}; eight sizes from 15x15 to 100x20, two of each for every seed; trained on 10x10 and 15x10",
         ours="greedy",
-        contestants={**LEARNED, **{name: f"{about}, non-delay" for name, about in RULES.items()}},
+        contestants={
+            **LEARNED,
+            "published": "the same network, greedy, taught by the published loop",
+            **{name: f"{about}, non-delay" for name, about in RULES.items()},
+        },
         measure=settings.against_rules,
         directions=[
             *(Below(Of("greedy", "over_bound"), Of(rule, "over_bound")) for rule in settings.RULES),
             *(Below(Of("greedy", LARGEST), Of(rule, LARGEST)) for rule in settings.RULES),
+            *(Below(Of("published", "over_bound"), Of(rule, "over_bound")) for rule in settings.RULES),
             Below(Of("sampled", "over_bound"), Of("greedy", "over_bound")),
         ],
         notes=[
