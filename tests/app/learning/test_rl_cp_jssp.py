@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from headway.app.learning.rl_cp_jssp_data import (
 )
 from headway.app.learning.rl_cp_jssp_teacher import finish, remaining
 from headway.app.learning.torch_ops import to_numpy, to_torch
+from headway.app.learning.training import TrainNews, TrainSpec, cpu_s
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.rl_cp_jssp_env import SAMPLE, SCRIPT, Kept, Shops, schedule_of, tables
 from headway.policies.shop.schedule import faults
@@ -128,3 +131,22 @@ def test_rollouts_alone_teach_within_seconds() -> None:
     after = valid_makespan(to_numpy(weights), problems)
     assert 1.0 <= after < before - 0.05
     assert (bounds(problems) > 0).all()
+
+
+@pytest.mark.parametrize("way", [rl_cp_jssp, rl_cp_jssp_sampled])
+def test_a_training_keeps_to_its_budget_and_returns_its_best(way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (rl_cp_jssp, way):
+        monkeypatch.setattr(module, "SIZES", ((4, 3),))
+        monkeypatch.setattr(module, "VALID_EVERY", 1)
+    monkeypatch.setattr(rl_cp_jssp, "VALID_SIZES", ((4, 3),))
+    monkeypatch.setattr(rl_cp_jssp, "TEACHER_S", 0.05)
+    told: list[TrainNews] = []
+    start_s = cpu_s()
+    weights = way.train(TrainSpec(seed=1, budget_s=1.5, tell=told.append))
+    assert cpu_s() - start_s < 15
+    assert told
+    valid = [news.numbers["valid"] for news in told]
+    assert told[-1].numbers["best"] == min(valid)
+    rng = np.random.default_rng(rl_cp_jssp.VALID_SEED)
+    problems = [random_job_shop(4, 3, rng) for _ in range(rl_cp_jssp.VALID_SHOPS)]
+    assert valid_makespan(weights, problems) <= min(valid) + 1e-12

@@ -47,6 +47,9 @@ EPOCHS, MINIBATCHES, CLIP, MAX_KL = 20, 20, 0.3, 0.01
 RATE = 2e-4
 VALID_EVERY = 10
 VALID_SEED = 2306_05747
+VALID_SIZES = ((10, 10), (15, 10), (20, 15), (40, 15))
+VALID_SHOPS = 12
+"""Of each size."""
 
 
 class Judged(Struct, frozen=True):
@@ -88,9 +91,7 @@ class Best:
 
     def __init__(self) -> None:
         rng = np.random.default_rng(VALID_SEED)
-        self._problems = [
-            [random_job_shop(*size, rng) for _ in range(12)] for size in ((10, 10), (15, 10), (20, 15), (40, 15))
-        ]
+        self._problems = [[random_job_shop(*size, rng) for _ in range(VALID_SHOPS)] for size in VALID_SIZES]
         self._valid = math.inf
         self.weights: NumpyWeights = {}
 
