@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from headway.core.actions import Action, Preempt, Reject, Start, Wake
 from headway.core.drivers import simulate
 from headway.core.errors import ConfigError
 from headway.core.events import Changed, Event, Failed, Finished, Woke
+from headway.core.session import Session
+from headway.core.trace import FileTrace, read_trace
 from headway.policies.shop.arriving import ids_of, machines_of
 from headway.policies.shop.board import ShopView
 from headway.policies.shop.dispatching import Dispatching
@@ -207,6 +210,14 @@ def test_what_cannot_be_is_one_sentence() -> None:
     one = Breakdown(machine="M0", at_s=1.0, lasts_s=1.0)
     with pytest.raises(ConfigError, match="given or drawn"):
         ShopWorld([], machines_of(ONE), breakdowns=[one], failures=Failures(mtbf_s=1.0, repair_s=1.0))
+
+
+def test_a_recording_holds_all_that_a_policy_was_told(tmp_path: Path) -> None:
+    world, path = rough_world(5), tmp_path / "shop.jsonl"
+    policy = Dispatching(rule=ShortestFirst())
+    simulate(world, policy, session=Session(policy, world.view, trace=FileTrace(path)))
+    _, records = play(rough_world(5), Dispatching(rule=ShortestFirst()))
+    assert list(read_trace(path)) == records
 
 
 def test_an_empty_shop_ends_at_once() -> None:

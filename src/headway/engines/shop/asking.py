@@ -17,7 +17,7 @@ from headway.core import catalogue
 from headway.core.actions import Action, Start, Wake
 from headway.core.drivers import tell
 from headway.core.errors import ConfigError, EngineError, unknown_name
-from headway.core.events import Arrived, Changed, Event, Refused, Woke
+from headway.core.events import Changed, Event, Refused, Woke
 from headway.core.nouns import Id, Seconds
 from headway.core.policy import Policy
 from headway.core.report import Report
@@ -27,7 +27,7 @@ from headway.engines.shop.routes import Route, tasks_of
 from headway.engines.shop.saved import VERSION, SavedShop, board_of, states_of
 from headway.policies.shop.arriving import jobs_of, machines_of
 from headway.policies.shop.board import ShopBoard, ShopView
-from headway.policies.shop.nouns import ShopJob, TaskDone, TaskReleased, TaskStopped, finished
+from headway.policies.shop.nouns import ShopJob, ShopJobArrived, TaskDone, TaskReleased, TaskStopped, finished
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.states import WAITING, MachineState, TaskState
 
@@ -332,7 +332,7 @@ class Shop:
 
     def _let_in(self, job: ShopJob) -> None:
         self._releases += [(task.release_s, task.id) for task in self._board.add(job)]
-        self._told.append(Arrived(at_s=self._board.now_s, work=job))
+        self._told.append(ShopJobArrived(at_s=self._board.now_s, work=job))
 
     def _apply(self, action: Action) -> str | None:
         if isinstance(action, Wake):

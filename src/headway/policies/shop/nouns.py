@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.core.events import Event, Finished
+from headway.core.events import Arrived, Event, Finished
 from headway.core.nouns import Id, Seconds, Work
 from headway.policies.shop.problem import Task
 
@@ -29,17 +29,23 @@ class ShopJob(Work, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-class JobFinished(Finished, frozen=True, gc=False, kw_only=True):
+class ShopJobArrived(Arrived, frozen=True, gc=False, kw_only=True):
+    """The job `work` is here, with its tasks."""
+
+    work: ShopJob
+
+
+class ShopJobFinished(Finished, frozen=True, gc=False, kw_only=True):
     """The job `id` is complete, `flow_time_s` after its arrival, `tardiness_s` after it was due; 0 when not late."""
 
     flow_time_s: Seconds
     tardiness_s: Seconds
 
 
-def finished(job: ShopJob, at_s: Seconds) -> JobFinished:
+def finished(job: ShopJob, at_s: Seconds) -> ShopJobFinished:
     """Return that a job is complete."""
     late_s = 0.0 if job.due_s is None else max(at_s - job.due_s, 0.0)
-    return JobFinished(at_s=at_s, id=job.id, flow_time_s=at_s - job.arrival_s, tardiness_s=late_s)
+    return ShopJobFinished(at_s=at_s, id=job.id, flow_time_s=at_s - job.arrival_s, tardiness_s=late_s)
 
 
 class TaskDone(Event, frozen=True, gc=False, kw_only=True):

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from headway.core.events import Arrived, Changed, Event, Failed
+from headway.core.events import Changed, Event, Failed
 from headway.core.nouns import Id
 from headway.core.scenario import Columns
 from headway.core.slo import SloClass, SloRow
-from headway.policies.shop.nouns import JobFinished, ShopJob, TaskDone, TaskStopped, job_of
+from headway.policies.shop.nouns import ShopJob, ShopJobArrived, ShopJobFinished, TaskDone, TaskStopped, job_of
 
 MAX_SPANS = 5000
 METRICS = ("flow_time_s", "tardiness_s")
@@ -20,7 +20,7 @@ PERCENTS = (50, 90, 95, 99)
 class JobLog:
     """An instrument that keeps one row per finished job, and the first spans for timelines."""
 
-    hears = (Arrived, JobFinished, Failed, TaskDone, TaskStopped, Changed)
+    hears = (ShopJobArrived, ShopJobFinished, Failed, TaskDone, TaskStopped, Changed)
 
     def __init__(self) -> None:
         self.num_rejected = 0
@@ -41,10 +41,10 @@ class JobLog:
             self.num_stopped += type(event) is TaskStopped
             if len(self._spans) < MAX_SPANS and event.machine:
                 self._spans.append((event.start_s, event.at_s, event.machine, job_of(event.task)))
-        elif isinstance(event, JobFinished):
+        elif isinstance(event, ShopJobFinished):
             job = self._open.pop(event.id)
             self._rows.append((job.arrival_s, event.flow_time_s, event.tardiness_s, job.weight))
-        elif isinstance(event, Arrived) and isinstance(event.work, ShopJob):
+        elif isinstance(event, ShopJobArrived):
             self._open[event.work.id] = event.work
         elif isinstance(event, Failed):
             self.num_rejected += self._open.pop(event.id, None) is not None

@@ -16,7 +16,7 @@ from headway.core.session import Instrument, Session, arrival_stream, truth_stre
 from headway.core.slo import SloClass
 from headway.core.trace import TraceSink
 from headway.policies.shop.board import ShopView
-from headway.policies.shop.nouns import JobFinished
+from headway.policies.shop.nouns import ShopJobFinished
 from headway.policies.shop.problem import Objective
 from headway.sim.shop import drawing, log
 from headway.sim.shop.breakdowns import Failures
@@ -152,7 +152,7 @@ class ShopScenario:
 class _Telling:
     """An instrument that tells how many jobs have ended."""
 
-    hears = (JobFinished,)
+    hears = (ShopJobFinished,)
 
     def __init__(self, on_progress: OnProgress, num_jobs: int) -> None:
         self._tell = on_progress

@@ -11,10 +11,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from headway.core.actions import Action, Preempt, Reject, Start, Wake
-from headway.core.events import Arrived, Changed, Event, Failed, Woke
+from headway.core.events import Changed, Event, Failed, Woke
 from headway.core.nouns import Id, Resource, Seconds
 from headway.policies.shop.board import ShopBoard
-from headway.policies.shop.nouns import ShopJob, TaskDone, TaskReleased, TaskStopped, finished
+from headway.policies.shop.nouns import ShopJob, ShopJobArrived, TaskDone, TaskReleased, TaskStopped, finished
 from headway.policies.shop.problem import Downtime, Objective
 from headway.policies.shop.states import TaskState
 from headway.sim.shop.breakdowns import Breakdown, Failures, breakdowns_of
@@ -200,7 +200,7 @@ class ShopWorld:
         for task in self.view.add(job):
             self._num_releases += 1
             self._plan(task.release_s, RELEASE, task.id, 0)
-        self._told.append(Arrived(at_s=self.view.now_s, work=job))
+        self._told.append(ShopJobArrived(at_s=self.view.now_s, work=job))
 
     def _begin(self, state: TaskState) -> None:
         took_s = float(state.task.modes[state.mode].duration)
