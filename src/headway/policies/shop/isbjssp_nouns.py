@@ -30,7 +30,7 @@ class OperationDone(Event, frozen=True, gc=False, kw_only=True):
     machine: Id
 
 
-class Opened(Event, frozen=True, gc=False, kw_only=True):
+class MachineOpened(Event, frozen=True, gc=False, kw_only=True):
     """`machine` can be given to one of those who wait for it, after others have moved."""
 
     machine: Id

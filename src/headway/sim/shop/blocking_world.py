@@ -12,7 +12,7 @@ from headway.core.actions import Action, Wake
 from headway.core.events import Arrived, Changed, Event, Failed, Finished, Woke
 from headway.core.nouns import Resource, Seconds
 from headway.policies.shop.isbjssp_board import NOBODY, SLOT, BlockingBoard
-from headway.policies.shop.isbjssp_nouns import Opened, OperationDone, RoutedJob, Segment, Swapped
+from headway.policies.shop.isbjssp_nouns import MachineOpened, OperationDone, RoutedJob, Segment, Swapped
 from headway.policies.shop.schedule import Schedule
 from headway.sim.shop.blocking_truth import Interruptions
 
@@ -118,7 +118,7 @@ class BlockingWorld:
                 self._moved = False
                 opened = next(self.view.open_machines(), None)
                 if opened is not None:
-                    return Opened(at_s=self.view.now_s, machine=self.view.machines[opened].id)
+                    return MachineOpened(at_s=self.view.now_s, machine=self.view.machines[opened].id)
             if not self._left:
                 return self._last_words()
             if self._due:
