@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,17 @@ def test_a_shop_that_asks_too_much_says_so() -> None:
 def test_what_cannot_be_is_one_sentence(setting: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         decode(ShopScenario, setting, where="test")
+
+
+def test_an_instance_is_played_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "two.txt"
+    path.write_text("2 2\n0 3 1 2\n1 4 0 1\n")
+    made = scenario(shop={"instance": str(path)}, jobs={"arrivals": "at-once"})
+    numbers = made.play(Dispatching(rule=ShortestFirst())).report.numbers
+    assert (numbers["num_finished"], numbers["num_tasks"], numbers["makespan_s"]) == (2, 4, 6.0)
+    assert numbers["machine_busy_frac"] == pytest.approx(10 / 12)
+    later = scenario(shop={"instance": str(path)}, jobs={"busy_frac": 0.5})
+    assert later.play(Dispatching(rule=ShortestFirst())).report.numbers["num_finished"] == 2
 
 
 def test_kinds_of_drawn_shops_are_what_people_call_them() -> None:

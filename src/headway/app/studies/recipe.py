@@ -18,7 +18,7 @@ from headway.core import catalogue
 from headway.core.errors import ConfigError, unknown_name
 from headway.core.parameters import decode, read_toml
 
-RELATIVE = (("trace", "source"), ("model", "name"))
+RELATIVE = (("trace", "source"), ("model", "name"), ("shop", "instance"))
 """Settings that may be a file or folder, looked for beside the recipe first."""
 
 

@@ -31,7 +31,7 @@ class Follow:
     Parameters
     ----------
     planner : str or table
-        Catalogue id of the solver, or a table of an id and parameters; ``"shop/cp-sat"`` by default.
+        Catalogue id of the solver, or a table of an id and parameters; ``"shop/headway"`` by default.
     budget_s : float
         Computing time of each plan, in seconds, >= 0; 0.1 by default. In virtual time it passes in no time.
     replan : str
@@ -64,7 +64,7 @@ class Follow:
     def __init__(
         self,
         *,
-        planner: str | dict[str, Any] = "shop/cp-sat",
+        planner: str | dict[str, Any] = "shop/headway",
         budget_s: Seconds = 0.1,
         replan: Replan = "on-change",
         late_frac: float = 0.1,

@@ -28,6 +28,8 @@ class ShopSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Expected durations are uniform between these, in whole seconds, >= 1.
     choices : int
         Machines that can do a task of a flexible shop, in 1 .. machines; 2.
+    instance : str
+        A file of a public format instead, of which machines and jobs are taken; ``FILE:NAME`` for one of several.
     """
 
     machines: int = 10
@@ -36,6 +38,7 @@ class ShopSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shortest_s: int = 1
     longest_s: int = 99
     choices: int = 2
+    instance: str = ""
 
     def __post_init__(self) -> None:
         if self.machines < 1 or not 0 <= self.tasks <= self.machines:
@@ -89,12 +92,11 @@ class JobsSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not self.weights or not min(self.weights) >= 0:
             raise ConfigError(f"[jobs]: weights must be one or more numbers >= 0, got {list(self.weights)}. Try [1].")
 
-    def arrivals_s(self, shop: ShopSpec, load: float, rng: np.random.Generator) -> np.ndarray:
-        """Draw when jobs arrive, in seconds, in order."""
+    def arrivals_s(self, num: int, work_s: Seconds, load: float, rng: np.random.Generator) -> np.ndarray:
+        """Draw when `num` jobs arrive, in seconds, in order; each is so much work for a machine in the mean."""
         if self.arrivals == "at-once":
-            return np.zeros(self.num)
-        gap_s = shop.job_work_s / (shop.machines * self.busy_frac * load)
-        return np.cumsum(rng.exponential(gap_s, self.num))
+            return np.zeros(num)
+        return np.cumsum(rng.exponential(work_s / (self.busy_frac * load), num))
 
 
 class ShopSlo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -16,11 +17,12 @@ from headway.core.session import Instrument, Session, arrival_stream, truth_stre
 from headway.core.slo import SloClass
 from headway.core.trace import TraceSink
 from headway.policies.shop.board import ShopView
-from headway.policies.shop.nouns import ShopJobFinished
-from headway.policies.shop.problem import Objective
+from headway.policies.shop.nouns import ShopJob, ShopJobFinished
+from headway.policies.shop.problem import Objective, Problem
 from headway.sim.shop import drawing, log
 from headway.sim.shop.breakdowns import Failures
 from headway.sim.shop.durations import Noise
+from headway.sim.shop.instances.door import read_one
 from headway.sim.shop.log import JobLog
 from headway.sim.shop.recipe import JobsSpec, ShopSlo, ShopSpec
 from headway.sim.shop.world import AfterBreakdown, ShopWorld
@@ -90,14 +92,30 @@ class ShopScenario:
         """The promises."""
         return [spec.slo_class for spec in self.slo]
 
+    @cached_property
+    def problem(self) -> Problem | None:
+        """The instance that is played, where a file names one."""
+        return read_one(self.shop.instance) if self.shop.instance else None
+
+    @property
+    def num_jobs(self) -> int:
+        """How many arrive."""
+        return self.jobs.num if self.problem is None else len(self.problem.jobs)
+
     def world(self, seed: int = 0, load: float = 1.0) -> ShopWorld:
         """Make the world of one run."""
+        problem, rng = self.problem, arrival_stream(seed)
+        if problem is None:
+            jobs: Iterable[ShopJob] = drawing.draw(self.shop, self.jobs, load, rng)
+        else:
+            jobs = drawing.released(problem, self.jobs, load, rng)
         return ShopWorld(
-            drawing.draw(self.shop, self.jobs, load, arrival_stream(seed)),
-            drawing.machines(self.shop, self.failures),
+            jobs,
+            drawing.machines(self.shop, problem, self.failures),
             truth=self._truth,
             failures=self.failures,
             after_breakdown=self.after_breakdown,
+            downtimes=() if problem is None else problem.downtimes,
             objective=self.objective,
             rng=truth_stream(seed),
         )
@@ -114,7 +132,7 @@ class ShopScenario:
     ) -> Outcome:
         """Play one run from its start to its end; see `headway.core.scenario.Scenario`."""
         world, kept = self.world(seed, load), JobLog()
-        telling: list[Instrument] = [_Telling(on_progress, self.jobs.num)] if on_progress else []
+        telling: list[Instrument] = [_Telling(on_progress, self.num_jobs)] if on_progress else []
         session = Session(policy, world.view, seed=seed, instruments=[kept, *instruments, *telling], trace=trace)
         report = simulate(world, policy, session=session)
         works = kept.works(self.classes)
@@ -125,26 +143,30 @@ class ShopScenario:
         )
         return Outcome(report=report, works=works, spans=kept.spans())
 
+    @property
+    def _num_slots(self) -> int:
+        return self.shop.machines if self.problem is None else sum(self.problem.capacity)
+
     def _num_lost(self, works: Mapping[str, np.ndarray]) -> int:
-        return self.jobs.num - len(works["arrival_s"])
+        return self.num_jobs - len(works["arrival_s"])
 
     def _numbers(self, works: Mapping[str, np.ndarray], kept: JobLog, world: ShopWorld) -> dict[str, float]:
         num, end_s = len(works["arrival_s"]), float(np.max(works["arrival_s"] + works["flow_time_s"], initial=0.0))
         late = works["tardiness_s"]
         return {
-            "num_jobs": float(self.jobs.num),
+            "num_jobs": float(self.num_jobs),
             "num_finished": float(num),
             "num_rejected": float(kept.num_rejected),
             "num_unfinished": float(kept.num_unfinished),
             "num_tasks": float(world.num_tasks_done),
             "num_breakdowns": float(kept.num_breakdowns),
             "num_preemptions": float(kept.num_stopped),
-            "goodput_frac": int(works["good"].sum()) / self.jobs.num,
-            "on_time_frac": int((late <= 0).sum()) / self.jobs.num,
+            "goodput_frac": int(works["good"].sum()) / self.num_jobs,
+            "on_time_frac": int((late <= 0).sum()) / self.num_jobs,
             "makespan_s": end_s,
             "weighted_tardiness_s": float((works["weight"] * late).sum()),
             **log.times(works),
-            "machine_busy_frac": sum(world.busy_s) / (end_s * self.shop.machines) if end_s else np.nan,
+            "machine_busy_frac": sum(world.busy_s) / (end_s * self._num_slots) if end_s else np.nan,
             "jobs_per_s": num / end_s if end_s else np.nan,
         }
 
