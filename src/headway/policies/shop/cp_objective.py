@@ -8,19 +8,32 @@ from fractions import Fraction
 from typing import Any
 
 from headway.policies.shop.cp_tasks import Tasks
-from headway.policies.shop.cp_windows import least_makespan, waiting
+from headway.policies.shop.cp_windows import waiting
 from headway.policies.shop.problem import Job, Problem
 
 FINEST = 10**6
 """Weights count as whole multiples of one part in so many, at the finest."""
 
 
-def add_objective(tasks: Tasks) -> int:
-    """Say what is to be minimised; return how many units of it make one of the problem's objective."""
+def add_objective(tasks: Tasks, least: int = 0) -> int:
+    """Say what is to be minimised.
+
+    Parameters
+    ----------
+    tasks : Tasks
+        Of the problem.
+    least : int
+        A makespan that no schedule beats, >= 0.
+
+    Returns
+    -------
+    int
+        How many units of what is minimised make one of the problem's objective.
+    """
     model, problem = tasks.model, tasks.problem
     if problem.objective == "makespan":
         last = [number for number, others in enumerate(waiting(problem)) if not others]
-        model.minimize(_latest(tasks, last, least_makespan(problem, tasks.windows)))
+        model.minimize(_latest(tasks, last, least))
         return 1
     members: list[list[int]] = [[] for _ in problem.jobs]
     for number in _last_of_jobs(problem):

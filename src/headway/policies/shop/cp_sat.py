@@ -98,19 +98,20 @@ class CpSat:
         if tight:
             return Result(solver=NAME, status="infeasible", took_s=watch.spent_s, why=tight)
         known = _known(problem, found, start)
+        least = least_makespan(problem, found) if problem.objective == "makespan" else 0
         heard = Heard(watch, tell)
         if known:
-            least = float(least_makespan(problem, found)) if problem.objective == "makespan" else None
-            heard.told(float(objective(problem, known)), least)
-            if (least is not None and objective(problem, known) <= least) or not budget_s:
-                return _made(problem, known, least, heard)
+            heard.told(float(objective(problem, known)), float(least))
+            if objective(problem, known) <= least or not budget_s:
+                return _made(problem, known, float(least), heard)
             if problem.objective == "makespan":
                 found = windows(problem, int(objective(problem, known)))
-        return self._search(problem, found, known, heard, int(rng.integers(2**31 - 1)))
-
-    def _search(self, problem: Problem, found: Windows, known: Schedule | None, heard: Heard, seed: int) -> Result:
         tasks = build(problem, found)
-        heard.scale = add_objective(tasks)
+        heard.scale = add_objective(tasks, least)
+        return self._search(tasks, known, heard, int(rng.integers(2**31 - 1)))
+
+    def _search(self, tasks: Tasks, known: Schedule | None, heard: Heard, seed: int) -> Result:
+        problem = tasks.problem
         if known:
             hint(tasks, known)
         outcome = self._outcome(tasks, heard, seed)
@@ -148,9 +149,9 @@ def _settings(problem: Problem) -> dict[str, cp.Setting]:
     """Return parameters of the solver by what was measured."""
     if is_plain_single(problem):
         return {"linearization_level": 2}  # the order of jobs is linear in who comes before whom
-    # Elsewhere the linear relaxation says next to nothing and takes time: ft10 is proven in 5 s without it, and not in
-    # 15 s with it (one worker). Only where tasks choose their machines it finds out how work can be spread.
-    return {"linearization_level": 1 if any(len(task.modes) > 1 for task in problem.tasks) else 0}
+    # Elsewhere the linear relaxation says little that the search does not begin with, and takes time: ft10 is proven in
+    # 5 s without it, and not in 15 s with it (one worker).
+    return {"linearization_level": 0}
 
 
 def _known(problem: Problem, found: Windows, start: Schedule | None) -> Schedule | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 
 from msgspec import Struct
 
+from headway.numerics.spreading import least_level
 from headway.policies.shop.checking import in_order
-from headway.policies.shop.problem import Problem, Task
+from headway.policies.shop.problem import Mode, Problem, Task
 
 
 class Windows(Struct, frozen=True):
@@ -101,9 +103,32 @@ def _horizon(problem: Problem) -> int:
 
 
 def least_makespan(problem: Problem, found: Windows) -> int:
-    """Return a makespan that no schedule beats: of the longest chain, and of the fullest resource."""
+    """Return a makespan that no schedule beats: of the longest chain, of the fullest resource, of work well spread."""
     tasks = zip(problem.tasks, found.earliest, found.after, strict=True)
-    return max(*(start + shortest(task) + tail for task, start, tail in tasks), *_loads(problem, found), 0)
+    longest = max(start + shortest(task) + tail for task, start, tail in tasks)
+    return max(longest, *_loads(problem, found), _spread(problem, found))
+
+
+def _spread(problem: Problem, found: Windows) -> int:
+    """Return when all resources can be done at the soonest where tasks choose theirs, if tasks could be split."""
+    if all(len(task.modes) == 1 for task in problem.tasks):
+        return 0
+    pieces = [[_areas(mode) for mode in task.modes] for task in problem.tasks]
+    users: dict[int, list[int]] = defaultdict(list)
+    for number, options in enumerate(pieces):
+        for resource in {resource for option in options for resource in option}:
+            users[resource].append(number)
+    begins = {
+        resource: float(min(found.earliest[one] for one in tasks) + min(found.after[one] for one in tasks))
+        for resource, tasks in users.items()
+    }
+    level = least_level(pieces, {resource: float(problem.capacity[resource]) for resource in users}, begins)
+    return math.ceil(level - 1e-6 * max(level, 1.0))
+
+
+def _areas(mode: Mode) -> dict[int, float]:
+    """Return duration times amount by resource, without nothings."""
+    return {resource: float(mode.duration * amount) for resource, amount in mode.needs if mode.duration * amount}
 
 
 def _loads(problem: Problem, found: Windows) -> Iterable[int]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from headway.policies.shop.making import flexible_job_shop
 from headway.policies.shop.problem import Problem
-from headway.sim.shop.instances.words import ADVICE, CUT_OFF, Line, Numbers, wrong
+from headway.sim.shop.instances.words import ADVICE, CUT_OFF, MOST, Line, Numbers, wrong
 
 
 def read_flexible(where: str, name: str, source: Sequence[Line]) -> Problem:
@@ -18,7 +18,7 @@ def read_flexible(where: str, name: str, source: Sequence[Line]) -> Problem:
     if not source or len(source[0].words) < 2:
         raise wrong(where, "the numbers of jobs and machines must come first", "none", 1)
     head = Numbers(where, [Line(source[0].number, source[0].words[:2])], "row")
-    num_jobs, num_machines = head.take("the number of jobs", 1), head.take("the number of machines", 1)
+    num_jobs, num_machines = head.take("the number of jobs", 1, MOST), head.take("the number of machines", 1, MOST)
     if len(source) - 1 != num_jobs:
         advice = CUT_OFF if len(source) <= num_jobs else ADVICE
         raise wrong(where, f"{num_jobs} rows of jobs must follow", str(len(source) - 1), source[-1].number, advice)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from headway.policies.shop.making import flow_shop, job_shop
 from headway.policies.shop.problem import Problem
-from headway.sim.shop.instances.words import Line, Numbers, all_numbers, lines, wrong
+from headway.sim.shop.instances.words import LARGEST, MOST, Line, Numbers, all_numbers, lines, wrong
 
 
 def read_rows(where: str, name: str, source: Sequence[Line]) -> Problem:
@@ -38,7 +38,7 @@ def is_taillard(source: Sequence[Line]) -> bool:
     if len(sizes) < 2 or sizes[0] != 2 or not all_numbers(source[0]):
         return False
     num_jobs, num_machines = (int(float(word)) for word in source[0].words)
-    return sizes[1:] == [num_machines] * (2 * num_jobs)
+    return len(sizes) == 2 * num_jobs + 1 and set(sizes[1:]) == {num_machines}
 
 
 def read_taillard(where: str, name: str, source: Sequence[Line]) -> Problem:
@@ -46,7 +46,7 @@ def read_taillard(where: str, name: str, source: Sequence[Line]) -> Problem:
     head, data = _head(where, source)
     num_jobs, num_machines = head[:2]
     numbers = Numbers(where, data)
-    durations = _table(numbers, num_jobs, num_machines, "a duration", 0, None)
+    durations = _table(numbers, num_jobs, num_machines, "a duration", 0, LARGEST)
     machines = _table(numbers, num_jobs, num_machines, "a machine", 1, num_machines)
     numbers.end(f"two tables of {num_jobs} rows")
     rows = [
@@ -75,7 +75,7 @@ def read_flow_shops(where: str, name: str, source: Sequence[Line]) -> list[Probl
 def _flow_shop(where: str, name: str, source: Sequence[Line]) -> Problem:
     head, data = _head(where, source)
     numbers = Numbers(where, data)
-    rows = _table(numbers, head[1], head[0], "a duration", 0, None)
+    rows = _table(numbers, head[1], head[0], "a duration", 0, LARGEST)
     numbers.end(f"{head[1]} rows of {head[0]} durations")
     upper, lower = (head[3], head[4]) if len(head) == 5 else (None, None)
     jobs = list(zip(*rows, strict=True))
@@ -132,7 +132,7 @@ def read_text(where: str, name: str, text: str) -> Problem | list[Problem]:
 
 
 def _size(numbers: Numbers) -> tuple[int, int]:
-    return numbers.take("the number of jobs", 1), numbers.take("the number of machines", 1)
+    return numbers.take("the number of jobs", 1, MOST), numbers.take("the number of machines", 1, MOST)
 
 
 def _head(where: str, source: Sequence[Line]) -> tuple[list[int], list[Line]]:
@@ -148,7 +148,7 @@ def _head(where: str, source: Sequence[Line]) -> tuple[list[int], list[Line]]:
     return head, rows[1:]
 
 
-def _table(numbers: Numbers, num_rows: int, num_columns: int, what: str, low: int, high: int | None) -> list[list[int]]:
+def _table(numbers: Numbers, num_rows: int, num_columns: int, what: str, low: int, high: int) -> list[list[int]]:
     return [
         [numbers.take(f"{what} of row {row + 1}", low, high) for _ in range(num_columns)] for row in range(num_rows)
     ]

@@ -22,7 +22,7 @@ from msgspec.structs import fields, replace
 from headway.core.errors import ConfigError
 from headway.policies.shop.making import flexible_job_shop, job_shop, project, single_machine
 from headway.policies.shop.problem import Job, Problem, Task
-from headway.sim.shop.instances.words import wrong
+from headway.sim.shop.instances.words import LARGEST, MOST, wrong
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -37,6 +37,8 @@ def read_json(where: str, name: str, text: str) -> Problem | list[Problem]:
         rows = _rows(text)
     except json.JSONDecodeError as error:
         raise wrong(where, "it must be JSON", error.msg, error.lineno) from None
+    except RecursionError:
+        raise wrong(where, "it must be an instance", "brackets within brackets without end") from None
     found = [_problem(f"{where}: line {number}" if number else where, name, row) for number, row in rows]
     return found[0] if len(found) == 1 else found
 
@@ -44,7 +46,7 @@ def read_json(where: str, name: str, text: str) -> Problem | list[Problem]:
 def _rows(text: str) -> list[tuple[int, Any]]:
     """Return (line, row) pairs; line 0 where the whole text is one value."""
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
         if len([line for line in text.splitlines() if line.strip()]) < 2 or not text.lstrip().startswith("{"):
             raise
@@ -57,10 +59,14 @@ def _by_line(text: str) -> list[tuple[int, Any]]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
-                rows.append((number, json.loads(line)))
+                rows.append((number, json.loads(line, parse_constant=_no_number)))
             except json.JSONDecodeError as error:
                 raise json.JSONDecodeError(error.msg, "\n" * (number - 1) + line, number - 1 + error.pos) from None
     return rows
+
+
+def _no_number(word: str) -> float:
+    raise json.JSONDecodeError(f"{word}, which is no number", "", 0)
 
 
 def _problem(where: str, name: str, row: Any) -> Problem:
@@ -80,7 +86,23 @@ def _whole(where: str, row: Row) -> Problem:
     for part, kind in (("tasks", Task), ("jobs", Job)):
         for one in row.get(part, ()):
             _known(where, one, [field.name for field in fields(kind)])
-    return msgspec.convert(row, Problem)
+    return _sane(where, msgspec.convert(row, Problem))
+
+
+def _sane(where: str, problem: Problem) -> Problem:
+    """Return a problem whose numbers can be added up."""
+    numbers: list[float] = [*problem.capacity]
+    for task in problem.tasks:
+        amounts = (amount for mode in task.modes for _, amount in mode.needs)
+        numbers += [*(mode.duration for mode in task.modes), *amounts, task.release, task.fixed_start or 0]
+    for job in problem.jobs:
+        numbers += [job.due or 0, job.deadline or 0, job.weight]
+    for down in problem.downtimes:
+        numbers += [down.start, down.end]
+    largest = max((abs(number) for number in numbers), default=0)
+    if largest > LARGEST:
+        raise wrong(where, f"numbers must be <= {LARGEST}", str(largest))
+    return problem
 
 
 def _short(where: str, name: str, row: Row) -> Problem:
@@ -88,7 +110,7 @@ def _short(where: str, name: str, row: Row) -> Problem:
     facts = {"best_known": row.get("ub", row.get("opt")), "bound": row.get("lb", row.get("opt"))}
     made = _made(where, name, row, facts | {rule: row[rule] for rule in RULES if rule in row})
     # A round trip checks the types of all that came through as it was.
-    return msgspec.convert(msgspec.to_builtins(_with_jobs(where, made, row)), Problem)
+    return _sane(where, msgspec.convert(msgspec.to_builtins(_with_jobs(where, made, row)), Problem))
 
 
 def _made(where: str, name: str, row: Row, more: dict[str, Any]) -> Problem:
@@ -106,6 +128,7 @@ def _made(where: str, name: str, row: Row, more: dict[str, Any]) -> Problem:
     ways = [[list(map(tuple, task)) if is_flexible else [tuple(task)] for task in job] for job in data]
     used = [machine for job in ways for task in job for machine, _ in task]
     num_machines = row.get("machines", max(used, default=0) + 1)
+    _in_range(where, "the number of machines", [num_machines], MOST + 1)
     _in_range(where, "machines", used, num_machines)
     return (flexible_job_shop if is_flexible else _plain)(name, ways, capacity=(1,) * num_machines, **more)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from headway.policies.shop.making import project
 from headway.policies.shop.problem import Job, Mode, Problem, Task
-from headway.sim.shop.instances.words import CUT_OFF, Line, Numbers, is_whole, lines, wrong
+from headway.sim.shop.instances.words import CUT_OFF, MOST, Line, Numbers, is_whole, lines, wrong
 
 SECTIONS = ("PRECEDENCE RELATIONS", "REQUESTS/DURATIONS", "RESOURCEAVAILABILITIES")
 
@@ -83,7 +83,8 @@ def _modes(where: str, source: list[Line], capacity: list[int], num_renewable: i
     for line in source:
         numbers = Numbers(where, [line], "row")
         if len(line.words) == len(capacity) + 3:
-            numbers.take("an activity, in order", len(modes) + 1, len(modes) + 1)
+            if numbers.take("an activity") != len(modes) + 1:
+                raise numbers.wrong(f"activity {len(modes) + 1} must come next", line.words[0])
             modes.append([])
         elif not modes:
             raise numbers.wrong(f"a row must have {len(capacity) + 3} numbers", str(len(line.words)))
@@ -124,7 +125,10 @@ def read_patterson(where: str, name: str, source: Sequence[Line]) -> Problem:
     from 1.
     """
     numbers = Numbers(where, source)
-    count, num_resources = numbers.take("the number of activities", 1), numbers.take("the number of resources")
+    count, num_resources = (
+        numbers.take("the number of activities", 1, MOST),
+        numbers.take("the number of resources", 0, MOST),
+    )
     capacity = [numbers.take("a capacity") for _ in range(num_resources)]
     durations, needs, successors = [], [], []
     for activity in range(1, count + 1):

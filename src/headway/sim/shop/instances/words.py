@@ -10,6 +10,10 @@ from headway.core.errors import ConfigError
 
 ADVICE = "Mend the file"
 CUT_OFF = "It seems to be cut off"
+LARGEST = 10**9
+"""Of any number in a file: sums of such numbers are still far from the end of 64 bits."""
+MOST = 10**6
+"""Of jobs, machines, activities and resources in a file."""
 
 
 class Line(Struct, frozen=True):
@@ -74,7 +78,7 @@ class Numbers:
         """How many are still to come."""
         return len(self._words) - self._next
 
-    def take(self, what: str, low: int = 0, high: int | None = None) -> int:
+    def take(self, what: str, low: int = 0, high: int = LARGEST) -> int:
         """Return the next number.
 
         Parameters
@@ -82,7 +86,7 @@ class Numbers:
         what : str
             Its name in complaints.
         low, high : int
-            Its range; `high` None for no end.
+            Its range.
 
         Raises
         ------
@@ -96,8 +100,8 @@ class Numbers:
         if not is_whole(word):
             raise self.wrong(f"{what} must be a whole number", repr(word))
         number = int(float(word)) if "." in word else int(word)
-        if number < low or (high is not None and number > high):
-            span = f"must be >= {low}" if high is None else f"must be in {low}..{high}"
+        if not low <= number <= high:
+            span = f"must be >= {low}" if number < low and high >= MOST else f"must be in {low}..{high}"
             raise self.wrong(f"{what} {span}", str(number))
         return number
 
