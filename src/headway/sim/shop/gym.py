@@ -11,6 +11,7 @@ ENVIRONMENTS: dict[str, str] = {
     "BlockingShop": "headway.sim.shop.blocking_instances:asking",
     "TransferRobot": "headway.sim.shop.glass_small:start",
     "VertiportFleet": "headway.sim.shop.uam_small:start",
+    "SocScheduling": "headway.sim.shop.soc_episodes:asking",
 }
 """By name, ``"module:function"`` of (seed) -> Asking: what begins an episode. One line per learned mechanism."""
 
