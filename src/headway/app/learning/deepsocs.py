@@ -67,14 +67,14 @@ def train(spec: TrainSpec) -> NumpyWeights:
     weights = {name: torch.tensor(array, requires_grad=True) for name, array in first.items()}
     optimizer = torch.optim.Adam(list(weights.values()), lr=RATE)
     best, least, number = first, validated(first), 0
-    while spending.done_frac < 1:
+    while not number or spending.done_frac < 1:
         left = 1.0 - spending.done_frac
         for group in optimizer.param_groups:
             group["lr"] = RATE * max(left, 0.1)
         batch = _batch(_rollouts(_numpy(weights), rng))
         improve(weights, optimizer, forward, batch, rng, minibatch=len(batch), entropy=ENTROPY * left, value=0.0)
         number += 1
-        if number % VALIDATE_EVERY == 0:
+        if number % VALIDATE_EVERY == 0 or spending.done_frac >= 1:
             now = _numpy(weights)
             valid = validated(now)
             best, least = (now, valid) if valid < least else (best, least)
