@@ -21,10 +21,12 @@ MODULES = {
     "headway.policies.serving": (
         "board", "cohort", "draft", "jobs", "kv", "lanes", "memory", "recompute", "state", "survey",
     ),
+    "headway.policies.shop": ("board", "remaining", "round", "states"),
     "headway.sim.serving": (
         "agenda", "energy", "gaps", "lanes", "log", "machine", "machines", "run", "sampler", "side_by_side",
         "table_requests", "truth", "tune_machine", "world",
     ),
+    "headway.sim.shop": ("world",),
 }  # fmt: skip
 """By package, the modules of which there can be a compiled copy.
 

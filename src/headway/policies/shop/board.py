@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
@@ -22,6 +23,8 @@ from headway.policies.shop.states import (
     TaskState,
     Way,
     measure,
+    mode_of,
+    why_not_ready,
 )
 
 
@@ -193,8 +196,8 @@ class ShopBoard:
         """Let a task begin; returns why not, having changed nothing, when it cannot."""
         state = self._tasks.get(action.id)
         if state is None or state.status != READY:
-            return _why_not_ready(state)
-        mode = _mode_of(state, action)
+            return why_not_ready(state)
+        mode = mode_of(state, action)
         if mode < 0:
             return f"no mode of it runs on {', '.join(action.on) or 'nothing'} with these amounts"
         way = state.ways[mode]
@@ -282,36 +285,43 @@ class ShopBoard:
 
     def _make_ready(self, state: TaskState) -> None:
         state.status = READY
+        self.fresh.append(state)
         number = self._num_ready
         self._num_ready = number + 1
-        job = state.job.job
-        due_s = job.due_s
-        state.options = [
-            Ready(
-                task=state.id,
-                job=job.id,
-                mode=mode,
-                machine=way.machine,
-                duration_s=float(state.task.modes[mode].duration),
-                work_left_s=state.work_left_s,
-                num_left=state.num_left,
-                job_work_s=state.job.work_s,
-                job_num_tasks=len(state.job.tasks),
-                ready_since_s=self.now_s,
-                release_s=job.arrival_s,
-                due_s=float("inf") if due_s is None else due_s,
-                weight=job.weight,
-                number=number,
-                on=way.on,
-            )
-            for mode, way in enumerate(state.ways)
-        ]
-        self.fresh.append(state)
+        if len(state.ways) == 1:
+            home = state.way.home
+            option = self._option(state, 0, number)
+            state.options = [option]
+            home.queue[state.id] = option
+            if len(home.queue) == 1:
+                self._look(home)
+            return
+        state.options = [self._option(state, mode, number) for mode in range(len(state.ways))]
         for option, way in zip(state.options, state.ways, strict=True):
             home = way.home
             home.queue[state.id if state.id not in home.queue else f"{state.id}/{option.mode}"] = option
-            if len(home.queue) == 1:
-                self._look(home)
+            self._look(home)
+
+    def _option(self, state: TaskState, mode: int, number: int) -> Ready:
+        job, way = state.job, state.ways[mode]
+        work = job.job
+        return Ready(
+            task=state.id,
+            job=work.id,
+            mode=mode,
+            machine=way.machine,
+            duration_s=float(state.task.modes[mode].duration),
+            work_left_s=state.work_left_s,
+            num_left=state.num_left,
+            job_work_s=job.work_s,
+            job_num_tasks=len(job.tasks),
+            ready_since_s=self.now_s,
+            release_s=work.arrival_s,
+            due_s=math.inf if work.due_s is None else work.due_s,
+            weight=work.weight,
+            number=number,
+            on=way.on,
+        )
 
     def _look(self, machine: MachineState) -> None:
         """Enter whether something could begin on a machine."""
@@ -329,6 +339,12 @@ class ShopBoard:
         return None
 
     def _take_from_queues(self, state: TaskState) -> None:
+        if len(state.ways) == 1:
+            home = state.way.home
+            home.queue.pop(state.id, None)
+            if not home.queue:
+                self._open.pop(home.id, None)
+            return
         for mode, way in enumerate(state.ways):
             home = way.home
             if home.queue.pop(state.id, None) is None:
@@ -367,22 +383,3 @@ class ShopBoard:
         for task in job.tasks:
             del self._tasks[task.id]
         job.tasks = []  # they know their job: without this circle they are gone at once
-
-
-def _mode_of(state: TaskState, action: Start) -> int:
-    """Find the mode that an action asks for, the shortest of several alike; -1 when there is none."""
-    for mode, way in enumerate(state.ways):
-        if way.on is action.on and len(state.ways) == 1:
-            return mode
-    found = [mode for mode, way in enumerate(state.ways) if way.on == action.on]
-    return min(found, key=lambda mode: state.task.modes[mode].duration, default=-1)
-
-
-def _why_not_ready(state: TaskState | None) -> str:
-    if state is None:
-        return "it is not here"
-    if state.status == RUNNING:
-        return "it is running"
-    if state.status == DONE:
-        return "it is done"
-    return f"it waits for {state.num_before} others" if state.num_before else "it is not released yet"

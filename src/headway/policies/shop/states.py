@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
+from headway.core.actions import Start
 from headway.core.nouns import Amounts, Id, Resource, Seconds
 from headway.policies.shop.nouns import SLOT, ShopJob
 from headway.policies.shop.problem import Task
@@ -191,3 +192,22 @@ def _backwards(state: JobState) -> list[int]:
             if not num_after[before]:
                 order.append(before)
     return order
+
+
+def mode_of(state: TaskState, action: Start) -> int:
+    """Find the mode that an action asks for, the shortest of several alike; -1 when there is none."""
+    if len(state.ways) == 1 and state.way.on is action.on:  # as it stands in `Ready`
+        return 0
+    found = [mode for mode, way in enumerate(state.ways) if way.on == action.on]
+    return min(found, key=lambda mode: state.task.modes[mode].duration, default=-1)
+
+
+def why_not_ready(state: TaskState | None) -> str:
+    """Say why a task cannot be started, given that it is not ready."""
+    if state is None:
+        return "it is not here"
+    if state.status == RUNNING:
+        return "it is running"
+    if state.status == DONE:
+        return "it is done"
+    return f"it waits for {state.num_before} others" if state.num_before else "it is not released yet"

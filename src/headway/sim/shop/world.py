@@ -106,6 +106,7 @@ class ShopWorld:
         self._number = 0
         self._told: deque[Event] = deque()
         self._num_idle = 0
+        self._num_stale = 0  # planned ends that will not come
         self._num_releases = 0
         self._num_down = [0] * len(machines)
         self._machines = list(machines)
@@ -145,7 +146,9 @@ class ShopWorld:
         if why is not None:
             return why
         if isinstance(action, Preempt):
-            self._stop(self._runs[action.id])
+            run = self._runs[action.id]
+            self._num_stale += not run.state.num_down  # the end of one that stands still has not been planned
+            self._stop(run)
         elif isinstance(action, Reject):
             self._factors.pop(action.id, None)
             self._told.append(Failed(at_s=view.now_s, id=action.id, why=action.why))
@@ -155,7 +158,8 @@ class ShopWorld:
 
     def _goes_on(self) -> bool:
         """Whether a job is still to come, or one is here about which something may still happen."""
-        self._drop_stale()
+        if self._num_stale:
+            self._drop_stale()
         if self._next is not None:
             return True
         return bool(self.view.jobs) and bool(self._due) and self._num_idle < MAX_IDLE
@@ -168,6 +172,7 @@ class ShopWorld:
             if kind != END or (isinstance(what, Run) and what.version == version):
                 return
             heapq.heappop(due)
+            self._num_stale -= 1
 
     def _live(self) -> None:
         """Let all that happens at the next instant happen."""
@@ -182,6 +187,8 @@ class ShopWorld:
             if isinstance(what, Run):
                 if what.version == version:
                     self._end(what)
+                else:
+                    self._num_stale -= 1
             elif isinstance(what, int):
                 self._change(what, kind == UP, version)
             elif kind == WAKE:
@@ -211,8 +218,10 @@ class ShopWorld:
         self._plan(now_s + took_s, END, run, 0)
 
     def _end(self, run: Run) -> None:
-        view, state = self.view, run.state
-        self._leave(run, run.worked_s)
+        view, state, worked_s = self.view, run.state, run.worked_s
+        del self._runs[state.id]
+        for machine, amount in state.way.uses:
+            self.busy_s[machine.place] += worked_s * amount
         self.num_tasks_done += 1
         if view.finish(state):
             # Told before the end of its last task, so that the end of a job is the first that tells of its truth.
@@ -222,17 +231,14 @@ class ShopWorld:
         done = TaskDone(at_s=view.now_s, task=state.id, machine=state.way.machine, start_s=state.start_s)
         self._told.append(done)
 
-    def _leave(self, run: Run, worked_s: Seconds) -> None:
-        run.version += 1
-        del self._runs[run.state.id]
-        for machine, amount in run.state.way.uses:
-            self.busy_s[machine.place] += worked_s * amount
-
     def _stop(self, run: Run) -> None:
         """Enter that a task was taken off its machines: all that was done of it is lost."""
         now_s, state = self.view.now_s, run.state
         left_s = run.left_s if state.num_down else run.left_s - (now_s - run.since_s)
-        self._leave(run, run.worked_s - left_s)
+        run.version += 1
+        del self._runs[state.id]
+        for machine, amount in state.way.uses:
+            self.busy_s[machine.place] += (run.worked_s - left_s) * amount
         self._told.append(TaskStopped(at_s=now_s, task=state.id, machine=state.way.machine, start_s=state.start_s))
 
     def _change(self, place: int, is_up: bool, source: int) -> None:
@@ -255,6 +261,7 @@ class ShopWorld:
         for state in self.view.take_down(machine):
             run = self._runs[state.id]
             run.version += 1
+            self._num_stale += 1
             run.left_s -= now_s - run.since_s
             if self._restarts:
                 self._stop(run)
