@@ -1,21 +1,24 @@
 """How many operations a minute one core simulates in a shop with breakdowns, beside a plain SimPy model of the same.
 
-    python benchmarks/shop_sim.py [--jobs 2000] [--machines 15] [--runs 5] [--json] [--out FILE]
+    python benchmarks/shop_sim.py [--jobs 2000] [--machines 15] [--runs 5] [--plain] [--json] [--out FILE]
 
 Jobs visit all machines in orders of their own; every machine takes the waiting job with the most work left; machines
 break down, and what ran goes on after the repair. Ours plays that through a session with a policy that decides at every
 event, and with an instrument-free report; the SimPy model is what its manual would have one write: a process per job, a
 `PreemptiveResource` per machine, and a process per machine that breaks it down. Both get the same jobs and the same
 breakdowns, and must come to the same makespan and the same busy time. They take turns; figures are medians of the time
-that the processor spent, and ratios are taken within a round.
+that the processor spent, and ratios are taken within a round. With ``--plain`` all is done once more without compiled
+copies of our modules; SimPy is plain Python in any case.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+import race.machine
 from headway.core.compiled import in_use
 from headway.core.drivers import simulate
 from headway.core.nouns import Resource
@@ -145,8 +149,8 @@ def theirs(shop: Shop) -> Callable[[], tuple[float, float]]:
                     yield env.timeout(end_s - env.now)
 
         jobs = [env.process(job(*one)) for one in zip(shop.arrivals_s, shop.routes, strict=True)]
-        for machine, spans in enumerate(shop.breakdowns):
-            env.process(breaking(machine, spans))
+        for number, spans in enumerate(shop.breakdowns):
+            env.process(breaking(number, spans))
         env.run(until=simpy.AllOf(env, jobs))
         return max(ends), busy_s[0]
 
@@ -180,12 +184,23 @@ def measure(name: str, shop: Shop, runs: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def plain(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure in another process, without compiled copies."""
+    sizes = ["--jobs", str(args.jobs), "--machines", str(args.machines), "--runs", str(args.runs), "--json"]
+    command = [sys.executable, __file__, *sizes]
+    environment = {**os.environ, "HEADWAY_NATIVE": "0"}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return {"compiled_copies": found["compiled_copies"], "cases": found["cases"]}
+
+
 def main() -> None:
     """Measure and tell."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2000, help="jobs (default: 2000)")
     parser.add_argument("--machines", type=int, default=15, help="machines, and operations of each job (default: 15)")
     parser.add_argument("--runs", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--plain", action="store_true", help="also without compiled copies of our modules")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write the JSON object to a file, too")
     args = parser.parse_args()
@@ -194,20 +209,21 @@ def main() -> None:
         measure("stream at load 0.85", draw(args.jobs, args.machines, 0.85, 2), args.runs),
         measure("queues of all jobs", draw(args.jobs, args.machines, 0.0, 3), args.runs),
     ]
-    told = {
+    told: dict[str, Any] = {
         "what": "operations simulated per minute of processor time, one core, with breakdowns",
         "bar_ops_per_minute": BAR_OPS_PER_MINUTE,
         "compiled_copies": in_use() is not None,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
+        "machine": race.machine.facts(threads=1),
         "cases": cases,
     }
+    if args.plain:
+        told["plain"] = plain(args)
     if args.out:
         args.out.write_text(json.dumps(told, indent=1) + "\n")
     if args.json:
         print(json.dumps(told))
         return
-    for case in cases:
+    for case in [*cases, *told.get("plain", {}).get("cases", [])]:
         us, them = (case["ops_per_cpu_minute"][who] / 1e6 for who in ("headway", "simpy"))
         ratio = case["times_as_fast_as_simpy"]
         print(f"{case['case']:>22}: {us:5.2f} M operations a minute, SimPy {them:5.2f} M; {ratio['median']:.2f} times")
