@@ -19,11 +19,14 @@ from headway.policies.shop.dispatching import Dispatching
 from headway.policies.shop.follow import Follow
 from headway.policies.shop.following import Following
 from headway.policies.shop.making import job_shop
+from headway.policies.shop.nouns import ShopJob
 from headway.policies.shop.planning import AsPlanner, no_schedule
 from headway.policies.shop.problem import Downtime, Problem
 from headway.policies.shop.result import Result
 from headway.policies.shop.schedule import Schedule, faults, objective
 from headway.sim.shop.breakdowns import Breakdown
+from headway.sim.shop.instances.door import read_one
+from headway.sim.shop.instances.shipped import shipped
 from sim.shop.shops import (
     ShortestFirst,
     assert_kept,
@@ -215,3 +218,26 @@ def test_a_planner_that_plans_nothing_is_one_sentence() -> None:
         catalogue.build("shop/follow", {"planner": "shop/follow"})
     with pytest.raises(ConfigError, match="no_such"):
         catalogue.build("shop/follow", {"planner": {"id": "shop/cp-sat", "no_such": 1}})
+
+
+def test_the_best_plan_of_a_classic_comes_true() -> None:
+    problem = read_one(shipped()["ft06"])
+    policy = Follow(planner={"id": "shop/cp-sat", "workers": 1}, budget_s=20.0)
+    _, records = play(world_of(problem), policy)
+    assert max(record.at_s for record in records if isinstance(record, Finished)) == 55.0
+    assert policy.num_plans == 1
+
+
+def test_a_task_that_does_not_end_is_noticed() -> None:
+    shop = job_shop("shop", [[(0, 4), (1, 4)], [(1, 30)], [(2, 1), (2, 1), (2, 1), (2, 1), (2, 1), (2, 20)]])
+
+    class FirstIsSlow:
+        def factors(self, job: ShopJob, rng: np.random.Generator) -> list[float]:
+            return [5.0 if job.id == "J0" else 1.0] * len(job.tasks)
+
+    world, policy = world_of(shop, truth=FirstIsSlow()), following(Serial(), late_frac=0.0)
+    policy.reset(np.random.default_rng(0))
+    while (event := world.next()) is not None and world.view.now_s < 20.0:
+        for action in policy.decide(event, world.view):
+            assert world.apply(action) is None
+    assert policy.num_plans > 1  # though nothing has ended late yet

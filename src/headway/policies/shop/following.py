@@ -21,6 +21,7 @@ from headway.policies.shop.round import Round
 from headway.policies.shop.seats_dispatch import Ready, Rule
 from headway.policies.shop.states import READY, RUNNING, WAITING, TaskState
 
+TINY = 1e-9
 Replan: TypeAlias = Literal["never", "on-change", "when-late"]
 
 
@@ -130,9 +131,13 @@ class Following:
     # When to plan -------------------------------------------------------------------------------------------------
 
     def _note_end(self, event: TaskDone) -> None:
-        step = self._steps.pop(event.task, None)
-        if step is not None and event.at_s > step.end_s + self._slack_s + 1e-9:
-            self._is_late = True
+        self._is_late = self._is_late or self._is_late_at(event.at_s, event.task)
+        self._steps.pop(event.task, None)
+
+    def _is_late_at(self, now_s: Seconds, task: Id) -> bool:
+        """Whether a task should have been complete for a good while."""
+        step = self._steps.get(task)
+        return step is not None and now_s > step.end_s + self._slack_s + TINY
 
     def _wants_plan(self, view: ShopView) -> bool:
         seen = (view.num_arrived, view.num_changes)
@@ -142,7 +147,9 @@ class Following:
         self._seen = seen
         if self.replan == "never":
             return False
-        return has_arrived or self._is_late or (has_changed and self.replan == "on-change")
+        if has_arrived or self._is_late or (has_changed and self.replan == "on-change"):
+            return True
+        return any(self._is_late_at(view.now_s, task) for task in view.running)
 
     def _make_plan(self, view: ShopView) -> None:
         self._seen = (view.num_arrived, view.num_changes)
@@ -232,9 +239,9 @@ class Following:
             task = self._head(machine.id, view, this) if machine.place >= 0 else ""
             if self._waits or (task and view.tasks[task].status == READY):
                 continue
-            for option in sorted(machine.queue.values(), key=_most_left_first):
-                is_free = machine.place < 0 or option.task not in self._planned
-                if is_free and option.task not in this.taken and this.has_room(machine) and this.fits(option, machine):
+            free = [o for o in machine.queue.values() if machine.place < 0 or o.task not in self._planned]
+            for option in sorted(free, key=_most_left_first):
+                if option.task not in this.taken and this.has_room(machine) and this.fits(option, machine):
                     this.start(option)
 
 
