@@ -72,7 +72,8 @@ class _Tally:
     def add(self, outcome: Outcome) -> None:
         """Count a run that came to its end."""
         numbers = outcome.report.numbers
-        num_all, share = round(numbers["num_requests"]), numbers["goodput_frac"]
+        num_all = round(numbers.get("num_requests", numbers.get("num_jobs", 0)))
+        share = numbers["goodput_frac"]
         self.num_all += num_all
         self.num_missed += num_all - round(share * num_all)
         self.shares.append(share)
