@@ -15,7 +15,7 @@ from msgspec import Struct
 from headway.core.errors import ConfigError, missing_extra
 
 Status: TypeAlias = Literal["optimal", "feasible", "infeasible", "unknown"]
-Setting: TypeAlias = bool | int | float | str
+Setting: TypeAlias = bool | int | float | str | list[str]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -120,7 +120,10 @@ def solve(
     parameters.random_seed = seed
     parameters.relative_gap_limit = gap_frac
     for name, value in (settings or {}).items():
-        setattr(parameters, name, value)
+        if isinstance(value, list):
+            getattr(parameters, name).extend(value)
+        else:
+            setattr(parameters, name, value)
     if assumptions:
         model.clear_assumptions()
         model.add_assumptions(list(assumptions))
