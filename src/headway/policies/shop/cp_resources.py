@@ -125,12 +125,12 @@ def _leave_before_downtimes(tasks: Tasks, number: int, mode: Mode, is_there: Any
 
 
 def _add_one_order(tasks: Tasks) -> None:
-    """Let all machines take the jobs in the same order: one literal for each two jobs."""
+    """Let all machines take the jobs in the same order, those that take time: one literal for each two jobs."""
     problem, model = tasks.problem, tasks.model
     first: dict[tuple[int, int], Any] = {}
     users: dict[int, list[int]] = defaultdict(list)
     for number, task in enumerate(problem.tasks):
-        for resource in {resource for resource, _ in task.modes[0].needs}:
+        for resource in {resource for resource, _ in task.modes[0].needs if task.modes[0].duration}:
             users[resource].append(number)
     for numbers in users.values():
         for one, other in combinations(sorted(numbers, key=lambda n: problem.tasks[n].job), 2):
@@ -139,5 +139,3 @@ def _add_one_order(tasks: Tasks) -> None:
                 first[jobs] = model.new_bool_var("")
             model.add(tasks.starts[other] >= tasks.leaves[one]).only_enforce_if(first[jobs])
             model.add(tasks.starts[one] >= tasks.leaves[other]).only_enforce_if(~first[jobs])
-            if not problem.tasks[other].modes[0].duration:  # of two that start together the smaller number is first
-                model.add(tasks.starts[one] > tasks.starts[other]).only_enforce_if(~first[jobs])

@@ -88,15 +88,14 @@ def _earliest(problem: Problem, order: list[int]) -> list[int]:
 def _horizon(problem: Problem) -> int:
     """Return an end that a schedule without needless waiting keeps.
 
-    Every start in it is the end of a chain of tasks that begins at a release, at the end of a downtime, or at 0. (In a
-    permutation shop one unit of time may set tasks of no length apart.)
+    Every start in it is the end of a chain of tasks that begins at a release, at the end of a downtime, or at 0.
     """
     begin = max((down.end for down in problem.downtimes), default=0)
     length = 0
     for task in problem.tasks:
         longest = max(mode.duration for mode in task.modes)
         if task.fixed_start is None:
-            begin, length = max(begin, task.release), length + max(longest, int(problem.permutation))
+            begin, length = max(begin, task.release), length + longest
         else:
             begin = max(begin, task.fixed_start + longest)
     return begin + length
