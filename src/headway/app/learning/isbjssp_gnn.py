@@ -43,7 +43,7 @@ class Lesson(Struct, frozen=True, kw_only=True):
     most_failing : float
         The largest probability of an interruption, drawn between 0 and this; 0.2.
     num_shops, num_runs : int
-        Shops in a round, and runs of each; 32 and 8.
+        Shops in a round, and runs of each; 64 and 8.
     advantage : str
         ``"group"``: against other runs of the shop. ``"value"``: against what the network expected.
     rate, entropy : float
@@ -57,14 +57,14 @@ class Lesson(Struct, frozen=True, kw_only=True):
     least: int = 5
     most: int = 9
     most_failing: float = 0.2
-    num_shops: int = 32
+    num_shops: int = 64
     num_runs: int = 8
     advantage: Literal["group", "value"] = "group"
-    rate: float = 1e-3
-    entropy: float = 0.03
-    epochs: int = 3
+    rate: float = 5e-4
+    entropy: float = 0.1
+    epochs: int = 2
     minibatch: int = 512
-    every: int = 50
+    every: int = 25
 
 
 class _Shop(Struct, frozen=True):
@@ -171,7 +171,7 @@ def _grouped(played: Sequence[Episode], worlds: Sequence[BlockingWorld], num_run
 
 def _yardstick() -> dict[_Shop, float]:
     """Return the shops of validation, and the makespan of most work remaining in each."""
-    settings = product(((9, 5), (7, 7), (9, 9)), (0.0, 0.1, 0.2), range(24))
+    settings = product(((9, 5), (7, 7), (9, 9)), (0.0, 0.1, 0.2), range(40))
     shops = [_Shop(FOR_VALIDATION + nth, *size, prob) for nth, (size, prob, _) in enumerate(settings)]
     return {shop: _ruled(shop) for shop in shops}
 

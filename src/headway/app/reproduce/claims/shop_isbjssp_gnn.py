@@ -40,7 +40,8 @@ def _dispatch(prob: float) -> Claim:
         text="The learned rule outperforms dispatching rules with fixed priorities, or is as good.",
         source=SOURCE,
         hardware=HARDWARE,
-        here=f"{SHOPS}; {prob:.0%} of the operations interrupt their machine, for 1 to 99 s",
+        here=f"{SHOPS}; "
+        + (f"{prob:.0%} of the operations interrupt their machine, for 1 to 99 s" if prob else "no interruptions"),
         ours="learned",
         contestants=CONTESTANTS,
         measure=partial(settings.dispatched, prob),
