@@ -191,7 +191,11 @@ def test_too_few_qubits_are_told() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from(sorted(SCHEDULERS)), st.sampled_from(["h", "line", "star", "surfnet"]))
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(sorted(set(SCHEDULERS) - {"rcpsp-exact"})),
+    st.sampled_from(["h", "line", "star", "surfnet"]),
+)
 def test_every_table_can_be_followed_and_keeps_every_promise(seed: int, scheduler: str, name: str) -> None:
     net, rng = network(name), np.random.default_rng(seed)
     wants = list(demands(all_pairs(net.users), rng, float(rng.choice([0.55, 0.65])), (0.4, 0.8, 1.6, 3.2), 14))

@@ -20,7 +20,8 @@ from headway.policies.shop.quantum_schedulers import SCHEDULERS
 from headway.policies.shop.quantum_search import search
 
 Name = Literal[
-    "uni-np-edf", "uni-cedf", "uni-pb-edf", "rcpsp-np-edf", "rcpsp-nonblock-np-edf", "rcpsp-cedf", "rcpsp-pb-edf"
+    "uni-np-edf", "uni-cedf", "uni-pb-edf", "rcpsp-np-edf", "rcpsp-nonblock-np-edf", "rcpsp-cedf", "rcpsp-pb-edf",
+    "rcpsp-exact",
 ]  # fmt: skip
 
 
@@ -37,7 +38,8 @@ class QuantumQos:
         What may happen beside each other, and who is first. ``"uni-..."`` does one thing at a time in the whole
         network, ``"rcpsp-..."`` whatever needs different nodes. ``"np-edf"``: earliest deadline first without breaks,
         each run a block of all its nodes; ``"nonblock-np-edf"``: the same by the exact use of every qubit;
-        ``"cedf"``: clairvoyant, idles for what is about to come; ``"pb-edf"``: runs may be stopped within a budget.
+        ``"cedf"``: clairvoyant, idles for what is about to come; ``"pb-edf"``: runs may be stopped within a budget;
+        ``"exact"``: blocks placed by the exact planner, which takes up to five seconds (and ``headway[shop]``).
         ``"rcpsp-np-edf"`` by default.
     budget_slots : int
         For how many slots a run may stand still with ``"pb-edf"``, >= 0; 100, that of the authors' code.

@@ -17,6 +17,7 @@ from headway.core.nouns import Id
 from headway.policies.shop.quantum_budget import preempted
 from headway.policies.shop.quantum_clairvoyant import clairvoyant
 from headway.policies.shop.quantum_nouns import Entry, Piece, Protocol
+from headway.policies.shop.quantum_problem import solved
 from headway.policies.shop.quantum_runs import NETWORK, Run, by_deadline
 
 Span: TypeAlias = tuple[Id, int, int]
@@ -124,6 +125,11 @@ def _pb_edf(is_one: bool) -> Scheduler:
     return scheduler
 
 
+def _exact(runs: Sequence[Run], num_slots: int, num_qubits: int, budget: int) -> list[Entry] | None:
+    del num_slots, num_qubits, budget
+    return solved(runs)
+
+
 SCHEDULERS: dict[str, Scheduler] = {
     "uni-np-edf": _np_edf(whole_network),
     "uni-cedf": _cedf(is_one=True),
@@ -132,5 +138,6 @@ SCHEDULERS: dict[str, Scheduler] = {
     "rcpsp-nonblock-np-edf": _np_edf(exact),
     "rcpsp-cedf": _cedf(is_one=False),
     "rcpsp-pb-edf": _pb_edf(is_one=False),
+    "rcpsp-exact": _exact,
 }
 """By name: one resource or all qubits; non-preemptive, clairvoyant, or with a budget for preemptions."""
