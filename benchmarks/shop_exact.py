@@ -130,13 +130,14 @@ def main() -> None:
     file = options.data / "jssp.jsonl.gz"
     warm = read_one(file, "ft06")
     ours(warm, 5.0, 1, 0), theirs(warm, 5.0, 1, 0)  # whatever is imported or allocated once
-    load = os.getloadavg()[0]
+    load = [round(os.getloadavg()[0], 2)]
     rows = proof([read_one(file, name) for name in options.instances], options.budget, options.workers, options.seeds)
     gap_rows = gaps([read_one(file, name) for name in options.gap_instances], options.budget, options.workers)
+    load.append(round(os.getloadavg()[0], 2))
     found = summary(rows, gap_rows)
     print(json.dumps(found))
     if options.json:
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "load_before": round(load, 2)}
+        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "load": load}
         limits = {"budget_s": options.budget, "workers": options.workers, "seeds": options.seeds}
         whole = {"machine": machine, **limits, "summary": found, "proof": rows, "gap": gap_rows}
         options.json.write_text(json.dumps(whole, indent=1) + "\n")

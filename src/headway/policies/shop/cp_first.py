@@ -20,10 +20,35 @@ SLOWEST = 2.0
 def first_schedule(problem: Problem, found: Windows) -> Schedule | None:
     """Return a schedule without needless waiting; None where its plain way does not lead to one."""
     if problem.blocking or problem.permutation:
-        return None
-    made = [_Dispatch(problem, found, urgency).run() for urgency in _urgencies(problem, found)]
+        made = [_one_by_one(problem)]
+    else:
+        made = [_Dispatch(problem, found, urgency).run() for urgency in _urgencies(problem, found)]
     sound = [schedule for schedule in made if schedule is not None and not faults(problem, schedule)]
     return min(sound, key=lambda schedule: objective(problem, schedule), default=None)
+
+
+def _one_by_one(problem: Problem) -> Schedule | None:
+    """Return the schedule that begins a job when the one before it has ended, the soonest due first."""
+    if problem.chains is None:
+        return None
+    starts, modes, now = [0] * problem.num_tasks, [0] * problem.num_tasks, 0
+    due = [problem.jobs[job].due for job in range(len(problem.jobs))]
+    for job in sorted(range(len(due)), key=lambda one: (due[one] is None, due[one] or 0)):
+        for number in problem.chains[job]:
+            task = problem.tasks[number]
+            place = min(range(len(task.modes)), key=lambda one: task.modes[one].duration)
+            starts[number], modes[number] = _after_downtimes(problem, task.modes[place], max(now, task.release)), place
+            now = starts[number] + task.modes[place].duration
+    return Schedule(tuple(starts), tuple(modes))
+
+
+def _after_downtimes(problem: Problem, mode: Mode, begin: int) -> int:
+    """Return when a mode can run without a downtime of what it needs."""
+    used = {resource for resource, _ in mode.needs}
+    for down in sorted(problem.downtimes, key=lambda one: one.start):
+        if down.resource in used and begin < down.end and down.start < begin + mode.duration:
+            begin = down.end
+    return begin
 
 
 class _Dispatch:
