@@ -12,7 +12,7 @@ from headway.numerics.jit import can_compile, compiled, is_ready
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.tabu_model import Model
 
-FEW = 1_000_000
+FEW = 2_000_000
 """With fewer moves times tasks than that, waiting for a compiler does not pay."""
 COMPILE_S = 10.0
 """Who has less time does not wait for a compiler."""
