@@ -4,6 +4,9 @@ A plan is an array [aircraft, flights] of vertiports; the vertiport where an air
 cannot be flown when its turn comes is tried again after a stay. `GREED` stands for whatever pays most at that moment.
 """
 
+# numba has no types
+# mypy: allow-untyped-decorators, no-warn-return-any
+
 from __future__ import annotations
 
 import numpy as np
