@@ -97,7 +97,7 @@ def _play(  # noqa: C901 (a day is one loop over what its arrays hold)
     step = np.zeros(num_crafts, np.int64)
     slot, profit = -1, 0.0
     while True:
-        craft = np.argmin(next_s)
+        craft = int(np.argmin(next_s))
         now_s = next_s[craft]
         if now_s >= end_s and what[craft] == ON_GROUND:
             next_s[craft] = np.inf
