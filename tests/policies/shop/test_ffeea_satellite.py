@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from headway.core.drivers import simulate
 from headway.core.errors import ConfigError, PlanError
+from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.ffeea_decoder import Decoder
+from headway.policies.shop.ffeea_exact import exact
 from headway.policies.shop.ffeea_faults import faults
 from headway.policies.shop.ffeea_fitness import ExactFitness, Fuzzy, FuzzyFitness
 from headway.policies.shop.ffeea_greedy import best_order
@@ -100,15 +102,37 @@ def test_search_finds_the_best_order_of_a_small_problem() -> None:
     problem = scenario(3, num_satellites=2, num_stations=1, num_windows=7, horizon_s=2400, busy_frac=0.0)
     decoder = Decoder(problem)
     best = max(decoder.seconds(np.array(order)) for order in itertools.permutations(range(7)))
-    found = FfeeaSatellite(patience=60).search(decoder, budget_s=60, rng=np.random.default_rng(0))
+    found = FfeeaSatellite(patience=60).search(decoder, watch=Stopwatch(60), rng=np.random.default_rng(0))
     assert found.fitness == decoder.seconds(found.order) == best
+
+
+def test_the_constraint_program_finds_links_that_keep_every_rule_and_a_bound() -> None:
+    problem = scenario(3, num_satellites=2, num_stations=1, num_windows=7, horizon_s=2400, busy_frac=0.0)
+    decoder = Decoder(problem)
+    greedy = decoder.links(best_order(decoder))
+    found = exact(problem, budget_s=2, start=greedy)
+    best = max(decoder.seconds(np.array(order)) for order in itertools.permutations(range(7)))
+    assert faults(problem, found.links) == []
+    assert link_s(greedy) <= found.link_s <= found.bound_s <= problem.most_s
+    assert best <= found.bound_s
+
+
+@settings(max_examples=15, deadline=None)
+@given(problems())
+def test_no_order_beats_the_constraint_program(problem: LinkProblem) -> None:
+    found = exact(problem, budget_s=20)
+    assert found.status == "optimal"
+    assert faults(problem, found.links) == []
+    decoder, rng = Decoder(problem), np.random.default_rng(0)
+    orders = np.array([rng.permutation(len(problem.tasks)) for _ in range(50)])
+    assert decoder.all_seconds(orders).max() <= found.link_s == found.bound_s
 
 
 @pytest.mark.parametrize("fuzzy", [True, False])
 def test_search_never_ends_below_what_it_begins_with(fuzzy: bool) -> None:
     decoder = Decoder(scenario(1, num_windows=120, num_satellites=20, num_stations=4))
     how = FfeeaSatellite(fuzzy=fuzzy, generations=20)
-    found = how.search(decoder, budget_s=60, rng=np.random.default_rng(0))
+    found = how.search(decoder, watch=Stopwatch(60), rng=np.random.default_rng(0))
     assert found.fitness == decoder.seconds(found.order) >= decoder.seconds(best_order(decoder))
     assert faults(decoder.problem, decoder.links(found.order)) == []
     assert [best for *_, best in found.history] == sorted(best for *_, best in found.history)
@@ -117,7 +141,9 @@ def test_search_never_ends_below_what_it_begins_with(fuzzy: bool) -> None:
 def test_estimates_save_evaluations_and_never_invent_the_best() -> None:
     decoder = Decoder(scenario(2, num_windows=150, num_satellites=20, num_stations=4))
     exact, fuzzy = (
-        FfeeaSatellite(fuzzy=one, generations=60, patience=0).search(decoder, budget_s=60, rng=np.random.default_rng(0))
+        FfeeaSatellite(fuzzy=one, generations=60, patience=0).search(
+            decoder, watch=Stopwatch(60), rng=np.random.default_rng(0)
+        )
         for one in (False, True)
     )
     assert fuzzy.num_real + fuzzy.num_fuzzy == exact.num_real == 6100
@@ -158,7 +184,7 @@ def test_one_task_or_none_is_no_trouble() -> None:
     for num in (0, 1):
         decoder = Decoder(scenario(0, num_windows=num))
         fitness = ExactFitness(decoder.all_seconds)
-        found = evolved(num, fitness, Evolution(), np.random.default_rng(0), budget_s=5)
+        found = evolved(num, fitness, Evolution(), np.random.default_rng(0), watch=Stopwatch(5))
         assert found.fitness == decoder.problem.most_s
 
 

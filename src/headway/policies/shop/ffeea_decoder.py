@@ -89,14 +89,11 @@ class Decoder:
 
     def _what_is_taken(self) -> tuple[Ints, Ints]:
         problem = self.problem
-        spans: list[list[tuple[int, int]]] = [[] for _ in problem.antennas]
-        for one in problem.taken:
-            spans[self._index[one.antenna]].append((one.start_s, one.end_s))
         could = np.zeros(len(problem.antennas), dtype=np.int64)  # links that could come to each antenna
         for task in problem.tasks:
             for antenna in {antenna for window in task.windows for antenna in window.antennas}:
                 could[self._index[antenna]] += 1
-        joined = [_joined(several) for several in spans]
+        joined = list(problem.taken_spans().values())
         num = np.array([len(several) for several in joined], dtype=np.int64)
         taken = np.zeros((len(joined), 2, int((num + could).max(initial=0)) + 1), dtype=np.int64)
         for n, several in enumerate(joined):
@@ -140,17 +137,6 @@ def check(problem: LinkProblem) -> None:
 
 def _wrong(problem: LinkProblem, must: str, came: str) -> ConfigError:
     return ConfigError(f"links {problem.name}: {must}, got {came}. Mend the problem.")
-
-
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans sorted, those that touch as one."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def _matrix(rows: tuple[tuple[int, ...], ...]) -> Ints:

@@ -99,6 +99,17 @@ class LinkProblem(Struct, frozen=True, kw_only=True):
     fed: tuple[Fed, ...] = ()
     name: str = "links"
 
+    def taken_spans(self) -> dict[Id, list[tuple[int, int]]]:
+        """Return when each antenna is taken, in order, spans that touch as one."""
+        spans: dict[Id, list[tuple[int, int]]] = {antenna: [] for antenna in self.antennas}
+        for one in sorted(self.taken, key=lambda one: one.start_s):
+            own = spans[one.antenna]
+            if own and one.start_s <= own[-1][1]:
+                own[-1] = own[-1][0], max(one.end_s, own[-1][1])
+            else:
+                own.append((one.start_s, one.end_s))
+        return spans
+
     @property
     def most_s(self) -> int:
         """What all links would last if none was in the way of another."""

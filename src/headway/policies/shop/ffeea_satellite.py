@@ -11,12 +11,13 @@ from headway.core.errors import ConfigError, PlanError
 from headway.core.events import Event
 from headway.core.nouns import Seconds
 from headway.core.policy import FollowPlan, Plan
+from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.ffeea_board import LinkView
 from headway.policies.shop.ffeea_decoder import Decoder
 from headway.policies.shop.ffeea_fitness import ExactFitness, Fuzzy, FuzzyFitness
 from headway.policies.shop.ffeea_greedy import orders
 from headway.policies.shop.ffeea_nouns import LinkProblem, link_s
-from headway.policies.shop.ffeea_search import Evolution, Found, evolved
+from headway.policies.shop.ffeea_search import Evolution, Found, Watch, evolved
 
 
 class FfeeaSatellite:
@@ -143,20 +144,22 @@ class FfeeaSatellite:
         if problem.tasks and not problem.antennas:
             raise PlanError(f"shop/ffeea-satellite: {problem.name} must have antennas, it has none. Add one.")
         decoder = Decoder(problem, compiled=self.compiled)
-        links = decoder.links(self.search(decoder, budget_s=budget_s, rng=rng).order)
+        links = decoder.links(self.search(decoder, watch=Stopwatch(budget_s), rng=rng).order)
         setup_s = {task.id: task.setup_s for task in problem.tasks}
         steps = sorted(((float(link.start_s - setup_s[link.task]), link) for link in links), key=lambda step: step[0])
         return Plan(steps=tuple(steps), cost=float(-link_s(links)), bound=float(-problem.most_s))
 
-    def search(self, decoder: Decoder, *, budget_s: Seconds, rng: np.random.Generator) -> Found:
-        """Search for the order whose links last longest."""
+    def search(
+        self, decoder: Decoder, *, watch: Watch, rng: np.random.Generator, fitness: ExactFitness | None = None
+    ) -> Found:
+        """Search for the order whose links last longest; `fitness` is made by `fitness` where it is not given."""
         size = len(decoder.problem.tasks)
         return evolved(
             size,
-            self.fitness(decoder),
+            fitness or self.fitness(decoder),
             self.evolution,
             rng,
-            budget_s=budget_s,
+            watch=watch,
             firsts=orders(decoder.problem) if self.seeded else (),
             most=float(decoder.problem.most_s),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -17,13 +18,24 @@ from headway.numerics.evolution import (
     tournament,
     with_reversal,
 )
-from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.ffeea_fitness import ExactFitness, elite_of
 
 Floats = NDArray[np.float64]
 
 SLOW = 20.0
 """After so many generations in which nothing got better a crossover changes half as many places."""
+
+
+class Watch(Protocol):
+    """Says when to stop; a stopwatch, or one that counts otherwise."""
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds since it was made."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget is spent."""
 
 
 class Evolution(Struct, frozen=True, kw_only=True):
@@ -72,7 +84,7 @@ def evolved(
     how: Evolution,
     rng: np.random.Generator,
     *,
-    budget_s: float,
+    watch: Watch,
     firsts: Sequence[NDArray[np.int64]] = (),
     most: float = np.inf,
     tell: Callable[[float, float], None] | None = None,
@@ -89,8 +101,8 @@ def evolved(
         Sizes and odds.
     rng : numpy.random.Generator
         For all that is drawn.
-    budget_s : float
-        Seconds of computing, >= 0; with 0, the best of the first generation.
+    watch : Watch
+        When it is over; whatever it says, the first generation is evaluated.
     firsts : sequence of array
         Orders to begin with, beside random ones.
     most : float
@@ -98,7 +110,6 @@ def evolved(
     tell : callable of (seconds, fitness) or None
         Told of every improvement.
     """
-    watch = Stopwatch(budget_s)
     rows = random_permutations(how.population, size, rng)
     for n, first in enumerate(firsts[: how.population]):
         rows[n] = first
@@ -171,7 +182,7 @@ def _mutated(rows: Rows, who: NDArray[np.bool_], rng: np.random.Generator) -> Ro
     return changed
 
 
-def _is_over(how: Evolution, fitness: ExactFitness, generation: int, still: int, watch: Stopwatch) -> bool:
+def _is_over(how: Evolution, fitness: ExactFitness, generation: int, still: int, watch: Watch) -> bool:
     return (
         generation >= how.generations
         or (how.patience > 0 and still >= how.patience)
