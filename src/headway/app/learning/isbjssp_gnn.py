@@ -2,7 +2,8 @@
 
 Runs of one shop meet the same interruptions, so that what tells them apart is what was chosen: the advantage of a run
 is by how much its makespan is below the mean of its shop's. Per-step rewards and a value (``"value"``) are the
-publication's way as far as it is known; over the few genuine choices that such a shop leaves, their noise is larger.
+publication's way as far as it is known; over the few genuine choices that such a shop leaves, their noise is larger:
+after 25 rounds of equal size they came to 1.005 times the makespans of most work remaining, runs of one shop to 0.977.
 """
 
 from __future__ import annotations

@@ -90,6 +90,10 @@ CLAIMS = (
             Size(ratio("makespan_s", "blocking", "buffers"), 1.3, slack=0.2),
             Size(Of("no swaps", "deadlock_frac"), 0.5, at_least=True),
         ],
+        notes=[
+            "In shops of 7 x 7 blocking costs a factor of 1.3; the more jobs there are for a machine, and the larger "
+            "the shop, the more it costs.",
+        ],
     ),
     Claim(
         id="optimum",
