@@ -39,9 +39,8 @@ class Lesson(Struct, frozen=True, kw_only=True):
 
     Parameters
     ----------
-    least, fewest, most : int
-        At least so many jobs, and so many machines, and no more than so many of both; 5, 3 and 9. The publication draws
-        from 5 machines on; with fewer, queues as long as those of larger shops are met while learning.
+    least, most : int
+        Jobs and machines of drawn shops, each as likely; 5 and 9.
     most_failing : float
         The largest probability of an interruption, drawn between 0 and this; 0.2.
     num_shops, num_runs : int
@@ -57,7 +56,6 @@ class Lesson(Struct, frozen=True, kw_only=True):
     """
 
     least: int = 5
-    fewest: int = 3
     most: int = 9
     most_failing: float = 0.2
     num_shops: int = 64
@@ -129,7 +127,7 @@ def _round(
     rng: np.random.Generator,
 ) -> dict[str, float]:
     """Play shops of one size, and improve."""
-    num_jobs, num_machines = (int(rng.integers(one, lesson.most + 1)) for one in (lesson.least, lesson.fewest))
+    num_jobs, num_machines = (int(rng.integers(lesson.least, lesson.most + 1)) for _ in range(2))
     shops = [
         _Shop(int(rng.integers(FOR_VALIDATION)), num_jobs, num_machines, float(rng.uniform(0, lesson.most_failing)))
         for _ in range(lesson.num_shops)
@@ -174,7 +172,7 @@ def _grouped(played: Sequence[Episode], worlds: Sequence[BlockingWorld], num_run
 
 def _yardstick() -> dict[_Shop, float]:
     """Return the shops of validation, and the makespan of most work remaining in each."""
-    settings = product(((9, 3), (9, 5), (7, 7), (9, 9)), (0.0, 0.1, 0.2), range(30))
+    settings = product(((9, 5), (7, 7), (9, 9)), (0.0, 0.1, 0.2), range(40))
     shops = [_Shop(FOR_VALIDATION + nth, *size, prob) for nth, (size, prob, _) in enumerate(settings)]
     return {shop: _ruled(shop) for shop in shops}
 
