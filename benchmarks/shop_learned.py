@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--names", default="", help="only instances whose names begin with one of these, by commas")
     parser.add_argument("--every", type=int, default=1, help="of families other than ta, every so many-th instance")
     parser.add_argument("--weights", default="", help="weights other than those shipped")
+    parser.add_argument("--note", default="", help="what to know about the run, kept with the results")
     parser.add_argument("--json", type=Path, help="write results there")
     options = parser.parse_args()
     problems = list(chosen(options.data, tuple(options.names.split(",")) if options.names else (), options.every))
@@ -53,6 +54,7 @@ def main() -> None:
     result = {
         "what": "mean gap to the best known makespan, with 95% bootstrap intervals over instances",
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "note": options.note,
         "budget_s": options.budget,
         "weights": options.weights or SHIPPED.name,
         "cpu_s": round(time.process_time() - start_s, 1),
