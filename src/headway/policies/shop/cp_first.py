@@ -10,6 +10,7 @@ import heapq
 from collections import defaultdict
 
 from headway.policies.shop.cp_windows import Windows, shortest, waiting
+from headway.policies.shop.flow_model import in_line
 from headway.policies.shop.problem import Mode, Problem
 from headway.policies.shop.schedule import Schedule, faults, objective
 
@@ -19,12 +20,34 @@ SLOWEST = 2.0
 
 def first_schedule(problem: Problem, found: Windows) -> Schedule | None:
     """Return a schedule without needless waiting; None where its plain way does not lead to one."""
-    if problem.blocking or problem.permutation:
+    if problem.blocking:
         made = [_one_by_one(problem)]
+    elif problem.permutation:
+        made = [in_line(problem, order) for order in _orders(problem, found)]
     else:
         made = [_Dispatch(problem, found, urgency).run() for urgency in _urgencies(problem, found)]
     sound = [schedule for schedule in made if schedule is not None and not faults(problem, schedule)]
     return min(sound, key=lambda schedule: objective(problem, schedule), default=None)
+
+
+def _orders(problem: Problem, found: Windows) -> list[list[int]]:
+    """Return orders of jobs to try: by work, by slope, by due time.
+
+    The slope is that of D. S. Palmer, "Sequencing jobs through a multi-stage process in the minimum total time", 1965:
+    first come jobs whose later tasks are the longer ones.
+    """
+    chains = problem.chains
+    if chains is None:
+        return []
+    lengths = [[problem.tasks[number].modes[0].duration for number in chain] for chain in chains]
+    slopes = [sum((2 * place - len(row) + 1) * one for place, one in enumerate(row)) for row in lengths]
+    due = [found.horizon if job.due is None else job.due for job in problem.jobs]
+    under_way = [sum(problem.tasks[number].fixed_start is not None for number in chain) for chain in chains]
+    jobs = range(len(chains))
+    return [
+        sorted(jobs, key=lambda job: (-under_way[job], key(job)))
+        for key in (lambda job: -sum(lengths[job]), lambda job: -slopes[job], lambda job: due[job])
+    ]
 
 
 def _one_by_one(problem: Problem) -> Schedule | None:

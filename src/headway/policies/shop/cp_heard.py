@@ -24,7 +24,7 @@ class Heard:
         self.history: list[Progress] = []
         self._tell = tell
         self._objective: float | None = None
-        self._bound: float | None = None
+        self.least: float | None = None  # the best bound
 
     def solution(self, objective: float, bound: float) -> None:
         """Hear of a schedule, in the solver's units."""
@@ -36,12 +36,12 @@ class Heard:
 
     def told(self, objective: float | None, bound: float | None) -> None:
         """Note a schedule's cost, a bound, or both, where they are news."""
-        before = (self._objective, self._bound)
+        before = (self._objective, self.least)
         if objective is not None and (self._objective is None or objective < self._objective):
             self._objective = objective
-        if bound is not None and (self._bound is None or bound > self._bound):
-            self._bound = bound
-        if (self._objective, self._bound) != before:
-            self.history.append(Progress(self.watch.spent_s, self._objective, self._bound))
+        if bound is not None and (self.least is None or bound > self.least):
+            self.least = bound
+        if (self._objective, self.least) != before:
+            self.history.append(Progress(self.watch.spent_s, self._objective, self.least))
             if self._tell is not None:
                 self._tell(self.history[-1])

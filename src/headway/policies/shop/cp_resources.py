@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from headway.numerics import cp
 from headway.policies.shop.cp_tasks import Tasks, free_spans
-from headway.policies.shop.problem import Mode
+from headway.policies.shop.problem import Mode, Problem
 
 
 class Hold(Struct, frozen=True):
@@ -122,6 +122,11 @@ def _leave_before_downtimes(tasks: Tasks, number: int, mode: Mode, is_there: Any
             leaves_before = tasks.model.new_bool_var("")
             tasks.model.add(tasks.leaves[number] <= down.start).only_enforce_if([*given, leaves_before])
             tasks.model.add(tasks.starts[number] >= down.end).only_enforce_if([*given, ~leaves_before])
+
+
+def num_orders(problem: Problem) -> int:
+    """Return how many pairs of tasks one order for all machines has to speak of."""
+    return len(problem.jobs) ** 2 * problem.num_resources if problem.permutation else 0
 
 
 def _add_one_order(tasks: Tasks) -> None:

@@ -14,6 +14,7 @@ from headway.policies.shop.cp_conflict import build, conflict, too_tight
 from headway.policies.shop.cp_first import first_schedule
 from headway.policies.shop.cp_heard import Heard
 from headway.policies.shop.cp_objective import add_objective
+from headway.policies.shop.cp_resources import num_orders
 from headway.policies.shop.cp_single import is_plain_single
 from headway.policies.shop.cp_tasks import Tasks, hint, schedule_of
 from headway.policies.shop.cp_windows import Windows, least_makespan, windows
@@ -25,6 +26,8 @@ from headway.policies.shop.seats import Tell
 NAME = "shop/cp-sat"
 SMALL = 50
 """Problems of so few tasks get one worker unless more are asked for: they are proven at once, and come out the same."""
+MOST_ORDERS = 2_000_000
+"""A permutation flow shop with more pairs of tasks on its machines keeps the schedule that it begins with."""
 FIRST_S = 30.0
 """For a first schedule, when the budget is 0."""
 SEARCHES = ["no_lp", "quick_restart_no_lp", "default_lp", "fixed", "quick_restart", "max_lp", "objective_lb_search"]
@@ -105,7 +108,7 @@ class CpSat:
         heard = Heard(watch, tell)
         if known:
             heard.told(float(objective(problem, known)), float(least))
-            if objective(problem, known) <= least or not budget_s:
+            if objective(problem, known) <= least or not budget_s or num_orders(problem) > MOST_ORDERS:
                 return _made(problem, known, float(least), heard)
             if problem.objective == "makespan":
                 found = windows(problem, int(objective(problem, known)))
@@ -124,14 +127,18 @@ class CpSat:
                 solver=NAME, status="infeasible", took_s=heard.watch.spent_s, why=why, history=tuple(heard.history)
             )
         schedule = _better(problem, known, schedule_of(tasks, outcome.values) if outcome.values else None)
+        if schedule is None:
+            heard.told(None, _bound(problem, outcome.bound, heard.scale))
+            return Result(
+                solver=NAME,
+                status="unknown",
+                bound=heard.least,
+                took_s=heard.watch.spent_s,
+                history=tuple(heard.history),
+            )
         is_proven = outcome.status == "optimal" and not self.gap_frac
-        if schedule is not None:
-            bound = float(objective(problem, schedule)) if is_proven else _bound(problem, outcome.bound, heard.scale)
-            return _made(problem, schedule, bound, heard)
-        bound = _bound(problem, outcome.bound, heard.scale)
-        return Result(
-            solver=NAME, status="unknown", bound=bound, took_s=heard.watch.spent_s, history=tuple(heard.history)
-        )
+        cost = float(objective(problem, schedule))
+        return _made(problem, schedule, cost if is_proven else _bound(problem, outcome.bound, heard.scale), heard)
 
     def _outcome(self, tasks: Tasks, heard: Heard, seed: int) -> cp.Outcome:
         budget_s = heard.watch.budget_s
@@ -179,8 +186,8 @@ def _bound(problem: Problem, bound: float | None, scale: int) -> float | None:
 
 def _made(problem: Problem, schedule: Schedule, bound: float | None, heard: Heard) -> Result:
     cost = float(objective(problem, schedule))
-    bound = None if bound is None else min(float(bound), cost)
-    heard.told(cost, bound)
+    heard.told(cost, None if bound is None else min(bound, cost))
+    bound = None if heard.least is None else min(heard.least, cost)
     return Result(
         solver=NAME,
         status="optimal" if bound is not None and bound >= cost else "feasible",
