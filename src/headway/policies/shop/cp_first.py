@@ -42,12 +42,10 @@ def _orders(problem: Problem, found: Windows) -> list[list[int]]:
     lengths = [[problem.tasks[number].modes[0].duration for number in chain] for chain in chains]
     slopes = [sum((2 * place - len(row) + 1) * one for place, one in enumerate(row)) for row in lengths]
     due = [found.horizon if job.due is None else job.due for job in problem.jobs]
-    under_way = [sum(problem.tasks[number].fixed_start is not None for number in chain) for chain in chains]
-    jobs = range(len(chains))
-    return [
-        sorted(jobs, key=lambda job: (-under_way[job], key(job)))
-        for key in (lambda job: -sum(lengths[job]), lambda job: -slopes[job], lambda job: due[job])
-    ]
+    under_way = [-sum(problem.tasks[number].fixed_start is not None for number in chain) for chain in chains]
+    work = [-sum(row) for row in lengths]
+    keys = (work, [-slope for slope in slopes], due)
+    return [sorted(range(len(chains)), key=[*zip(under_way, key, strict=True)].__getitem__) for key in keys]
 
 
 def _one_by_one(problem: Problem) -> Schedule | None:
