@@ -20,7 +20,7 @@ PARTS = {"node": NUM_FEATURES, "embedding": WIDTH, "job": WIDTH, "all": WIDTH}
 
 
 def first_weights(rng: np.random.Generator) -> NumpyWeights:
-    """Draw weights to begin with: about 4,600 numbers."""
+    """Draw weights to begin with: 3,713 numbers."""
     made: NumpyWeights = {}
     for name, num_in in (
         ("prepare", NUM_FEATURES), ("send", WIDTH), ("receive", WIDTH), ("job", NUM_FEATURES + WIDTH), ("all", WIDTH),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -70,14 +71,16 @@ def mixed(seed: int, quick: bool) -> Numbers:
             msgspec.structs.replace(one, fidelity=float(rng.choice(FIDELITIES)))
             for one in _wanted(net, all_pairs(net.users), seed, 0.6, MIXED_RATES_PER_S, _num(quick))
         ]
+        world = offered(net, wants, BLOCK)
         for scheduler in (UNI, "uni-pb-edf", "rcpsp-cedf", BLOCK, SEGMENTS, BUDGET):
-            for metric, value in admitted(net, wants, scheduler).items():
+            row = {**admitted(net, wants, scheduler), **_same(world, scheduler)}
+            for metric, value in row.items():
                 found.setdefault(scheduler, {}).setdefault(metric, []).append(value)
-    return {name: {metric: float(np.mean(one)) for metric, one in row.items()} for name, row in found.items()}
+    return {name: {metric: _mean(one) for metric, one in row.items()} for name, row in found.items()}
 
 
-def admitted(net: Network, wants: Sequence[Demand], scheduler: Any) -> dict[str, float]:
-    """Offer demands one after the other; returns what the last table is worth, and how many demands it serves."""
+def offered(net: Network, wants: Sequence[Demand], scheduler: Any) -> QuantumWorld:
+    """Offer demands one after the other; returns the network as the last one was answered."""
     world = QuantumWorld([HiddenDemand(one, FOREVER) for one in wants], net)
     policy = QuantumQos(scheduler=scheduler)
     policy.reset(policy_stream(0))
@@ -85,13 +88,28 @@ def admitted(net: Network, wants: Sequence[Demand], scheduler: Any) -> dict[str,
         event = world.next()
         for action in policy.decide(event, world.view) if event else ():
             world.apply(action)
-    worth = quality(world.view.table, world.view.slot_s)
-    return {
-        "pairs_per_s": worth.pairs_per_s,
-        "response_s": worth.response_s,
-        "jitter_s2": worth.jitter_s2,
-        "num_served": float(len(world.view.served)),
-    }
+    return world
+
+
+def admitted(net: Network, wants: Sequence[Demand], scheduler: Any) -> dict[str, float]:
+    """Offer demands one after the other; returns what the last table delivers, and how many demands it serves."""
+    view = offered(net, wants, scheduler).view
+    return {"pairs_per_s": quality(view.table, view.slot_s).pairs_per_s, "num_served": float(len(view.served))}
+
+
+def _same(world: QuantumWorld, scheduler: Any) -> dict[str, float]:
+    """Let a scheduler serve just those whom the blocks serve, if it can; returns how evenly and how soon."""
+    held = world.view.table
+    table = QuantumQos(scheduler=scheduler).table(held.protocols, held.periods, world.view) if held.entries else None
+    if table is None:
+        return {"jitter_s2": math.nan, "response_s": math.nan}
+    worth = quality(table, world.view.slot_s)
+    return {"jitter_s2": worth.jitter_s2, "response_s": worth.response_s}
+
+
+def _mean(values: Sequence[float]) -> float:
+    there = [one for one in values if not math.isnan(one)]
+    return float(np.mean(there)) if there else math.nan
 
 
 def _wanted(

@@ -49,6 +49,8 @@ CLAIMS = (
         ],
         sizes=[Size(ratio(f"scale_{scale}_mean_e2e_s", OURS, HEFT), 0.915, slack=0.065) for scale in settings.SCALES_S],
         notes=[
+            "Jobs are done 17 to 18% sooner than with HEFT, more than was expected, and 5 to 7% sooner than with "
+            "etf-held.",
             "HEFT is made for one job: where jobs come one after the other its plan puts the beginnings of new jobs "
             "before the ends of old ones, and list rules without any plan beat it. So the comparison that says most of "
             "what was learnt is that with etf-held, which differs in the order alone.",
