@@ -32,7 +32,7 @@ def test_directions_hold_over_ten_sets_of_demands(name: str) -> None:
 
 @pytest.mark.slow
 def test_preemption_delivers_more_and_its_claimed_price_is_not_seen_here() -> None:
-    """Claimed: more throughput, more jitter, longer responses. Here: 10% more, and the same demands are served sooner."""
+    """Claimed: more pairs, more jitter, longer responses. Here: 10% more, and the same demands are served sooner."""
     found = {one.name: one for one in verdict("preemption", 10, False).directions}
     (more,) = [one for name, one in found.items() if "response" not in name and "jitter" not in name]
     (response,) = [one for name, one in found.items() if "response" in name]
