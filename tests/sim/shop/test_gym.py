@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -66,9 +67,10 @@ def test_what_never_asks_is_no_environment() -> None:
         AskingEnv(silent)
 
 
-def test_the_entry_point_names_the_registration() -> None:
-    (point,) = entry_points(group="gymnasium.envs", name="headway") or pytest.skip("installed before it had one")
-    assert point.load() is gym.register
+def test_an_environment_is_found_by_its_module_alone() -> None:
+    """In a process that has imported nothing of Headway."""
+    code = "import gymnasium; gymnasium.make('headway.sim.shop.gym:headway/JobShop-v0').reset(seed=0)"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", gym.ENVIRONMENTS)

@@ -1,10 +1,18 @@
-"""The gymnasium environments of learned mechanisms: ``gymnasium.make("headway/BlockingShop-v0")``.
+"""The gymnasium environments of learned mechanisms.
 
-Gymnasium finds them by itself through the entry point group ``gymnasium.envs``. Importing this file is cheap; what an
-environment plays is imported when it is made.
+Importing this file registers them, so that both of these work::
+
+    gymnasium.make("headway.sim.shop.gym:headway/BlockingShop-v0")
+
+    import headway.sim.shop.gym
+    gymnasium.make("headway/BlockingShop-v0")
+
+It is cheap; what an environment plays is imported when it is made.
 """
 
 from __future__ import annotations
+
+from headway.core.errors import missing_extra
 
 ENVIRONMENTS: dict[str, str] = {
     "JobShop": "headway.sim.shop.rl_cp_jssp_episodes:asking",
@@ -17,10 +25,21 @@ ENVIRONMENTS: dict[str, str] = {
 
 
 def register() -> None:
-    """Register all environments that are not registered yet."""
-    from gymnasium.envs import registration
+    """Register all environments that are not registered yet.
 
+    Raises
+    ------
+    MissingExtra
+        When gymnasium is not installed.
+    """
+    try:
+        from gymnasium.envs import registration
+    except ImportError as error:
+        raise missing_extra("gymnasium", "shop", "for environments") from error
     for name, start in ENVIRONMENTS.items():
         id_ = f"headway/{name}-v0"
         if id_ not in registration.registry:
             registration.register(id_, entry_point="headway.sim.shop.asking_env:AskingEnv", kwargs={"start": start})
+
+
+register()
