@@ -14,7 +14,6 @@ from headway.core.errors import ConfigError, PlanError
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.ffeea_decoder import Decoder
 from headway.policies.shop.ffeea_exact import exact
-from headway.policies.shop.ffeea_faults import faults
 from headway.policies.shop.ffeea_fitness import ExactFitness, Fuzzy, FuzzyFitness
 from headway.policies.shop.ffeea_greedy import best_order
 from headway.policies.shop.ffeea_nouns import Fed, Link, LinkProblem, LinkTask, Taken, Window, link_s
@@ -22,6 +21,7 @@ from headway.policies.shop.ffeea_satellite import FfeeaSatellite
 from headway.policies.shop.ffeea_search import Evolution, changed_places, crossed_odds, evolved
 from headway.sim.shop.ffeea import LinkWorld, Outage
 from headway.sim.shop.ffeea_scenarios import scenario
+from policies.shop.ffeea_faults import faults
 
 
 @st.composite

@@ -10,10 +10,10 @@ import pytest
 
 from headway.core.errors import ConfigError
 from headway.policies.shop.ffeea_decoder import Decoder
-from headway.policies.shop.ffeea_faults import faults
 from headway.policies.shop.ffeea_greedy import best_order
 from headway.policies.shop.ffeea_nouns import Taken, Window
 from headway.sim.shop.instances.satnet import read_satnet
+from policies.shop.ffeea_faults import faults
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "sched"
 
