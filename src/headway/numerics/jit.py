@@ -21,16 +21,15 @@ def can_compile() -> bool:
 
 def is_ready(entry: Callable[..., Any]) -> bool:
     """Whether `compiled` will probably find what it has compiled of a function before, and so take a moment only."""
-    source = Path(getsourcefile(entry) or "")
-    kept = (source.parent / "__pycache__").glob(f"{source.stem}.{entry.__qualname__}-*.nbi")
-    return can_compile() and any(file.stat().st_mtime > source.stat().st_mtime for file in kept)
+    return can_compile() and any(file.stat().st_mtime > _changed_at(entry) for file in _kept(entry))
 
 
 def compiled(entry: Callable[P, T], *inner: Callable[..., Any]) -> Callable[P, T]:
     """Return a function as numba compiles it, or as it is where numba is not installed.
 
     The same source serves both, so that small problems need not wait for a compiler, and tests can look inside. What is
-    compiled is kept on disk by the source file of `entry`: keep `inner` in the same file, or a change goes unnoticed.
+    compiled is kept on disk, next to the source of `entry`, until the source of any of them changes.
+
     None of them may make an array: no references are counted, which is what most of the time of small loops goes into
     (tabu search makes five to eight times as many moves without).
 
@@ -51,9 +50,23 @@ def _compiled(entry: Callable[P, T], inner: tuple[Callable[..., Any], ...]) -> C
 
     for function in inner:
         _once(register_jitable, function)
+    newest = max(map(_changed_at, (entry, *inner)))
+    for file in _kept(entry):
+        if file.stat().st_mtime <= newest:  # numba looks at the source of `entry` alone
+            file.unlink(missing_ok=True)
     return cast("Callable[P, T]", numba.njit(cache=True, _nrt=False)(entry))
 
 
 @functools.cache
 def _once(register: Callable[..., Any], function: Callable[..., Any]) -> None:
     register(_nrt=False)(function)
+
+
+def _kept(entry: Callable[..., Any]) -> list[Path]:
+    """Return the indexes of what numba keeps of a function."""
+    source = Path(getsourcefile(entry) or "")
+    return list((source.parent / "__pycache__").glob(f"{source.stem}.{entry.__qualname__}-*.nbi"))
+
+
+def _changed_at(function: Callable[..., Any]) -> float:
+    return Path(getsourcefile(function) or "").stat().st_mtime

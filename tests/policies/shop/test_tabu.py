@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import headway.policies.shop.tabu_graph as graph
 import headway.policies.shop.tabu_kernel as kernel
 from headway.core.errors import ConfigError
 from headway.numerics.stopwatch import Stopwatch
@@ -35,10 +36,10 @@ class Bench:
 
     def load(self, line: list[int]) -> int:
         self.order.line[:] = line
-        return kernel.load(self.shop, self.order, self.memory.spare, self.model.problem.num_resources)
+        return graph.load(self.shop, self.order, self.memory.spare, self.model.problem.num_resources)
 
     def moves(self, kind: int) -> list[tuple[int, int, int]]:
-        begin = kernel.critical(self.shop, self.order, self.memory, self.longest)
+        begin = graph.critical(self.shop, self.order, self.memory, self.longest)
         count = kernel.neighbours(self.shop, self.order, self.memory, begin, kind)
         return list(zip(self.memory.us[:count], self.memory.vs[:count], self.memory.ways[:count], strict=True))
 
@@ -46,7 +47,7 @@ class Bench:
         return kernel.worth(self.shop, self.order, self.memory.spare, *move)
 
     def make(self, move: tuple[int, int, int]) -> int:
-        self.longest = kernel.move(self.shop, self.order, self.memory, *move)
+        self.longest = graph.move(self.shop, self.order, self.memory, *move)
         return self.longest
 
 
@@ -95,7 +96,7 @@ def test_a_swap_of_neighbours_is_worth_exactly_the_longest_path_through_them(pro
 def test_neighbourhoods_contain_each_other(problem: Problem, seed: int) -> None:
     bench = Bench(problem, seed)
     bench.longest = bench.load(list(bench.order.line))
-    begin = kernel.critical(bench.shop, bench.order, bench.memory, bench.longest)
+    begin = graph.critical(bench.shop, bench.order, bench.memory, bench.longest)
     found = []
     for kind in (5, 6, 7):
         count = kernel.neighbours(bench.shop, bench.order, bench.memory, begin, kind)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import headway.policies.shop.tabu_graph as graph
 import headway.policies.shop.tabu_kernel as kernel
 from headway.numerics.jit import can_compile, compiled, is_ready
 from headway.numerics.stopwatch import Stopwatch
@@ -43,21 +44,21 @@ class Runs:
         wait = watch.budget_s >= COMPILE_S or is_ready(kernel.search)
         self._fast = max_moves * num > FEW and wait and can_compile()
         self._sizes = (len(model.problem.jobs), model.problem.num_resources)
-        self._shop = kernel.Shop(
+        self._shop = graph.Shop(
             self._ints(model.duration),
             self._ints(model.release),
             self._ints(model.machine),
             self._ints(model.before),
             self._ints(model.after),
         )
-        self._order = kernel.Order(*self._zeros(num + 1, num + 1, num, num, num + 1, num + 1))
+        self._order = graph.Order(*self._zeros(num + 1, num + 1, num, num, num + 1, num + 1))
         for none in (self._order.previous, self._order.following):
             none[num] = num
         names, partners = (self._ints(rng.integers(1, 1 << 26, num).tolist()) for _ in range(2))
-        dice = self._ints(rng.integers(1, kernel.MASK, 1).tolist())
+        dice = self._ints(rng.integers(1, graph.MASK, 1).tolist())
         width = max(num + 1, self._sizes[1])
         path, us, vs, ways, marks, spare, until = self._zeros(num, *[4 * num] * 3, width, width, kernel.TABU_SIZE)
-        self._memory = kernel.Memory(path, us, vs, ways, marks, spare, names, partners, until, dice)
+        self._memory = graph.Memory(path, us, vs, ways, marks, spare, names, partners, until, dice)
         self._pace = 50.0
 
     def run(self, line: Sequence[int], patience: int) -> tuple[int, list[int]]:
