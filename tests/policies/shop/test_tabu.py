@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import headway.policies.shop.tabu_elites as tabu_elites
 import headway.policies.shop.tabu_graph as graph
 import headway.policies.shop.tabu_kernel as kernel
 from headway.core.errors import ConfigError
@@ -203,6 +204,17 @@ def test_elites_stay_different_and_what_lies_between_respects_jobs() -> None:
     elites.add(5.0, random_line(model, rng))
     assert 5.0 in elites.costs
     assert len(elites.costs) == 4
+
+
+def test_pairs_of_a_large_shop_are_drawn_from_one_machine_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = [0, 1, 2, 1, 0, 1, 1, 2] * 5
+    every = Elites(machine, 2, np.random.default_rng(0))
+    assert len(every._first) == 10 * 9 // 2 + 20 * 19 // 2 + 10 * 9 // 2
+    monkeypatch.setattr(tabu_elites, "PAIRS", 50)
+    some = Elites(machine, 2, np.random.default_rng(0))
+    assert 0 < len(some._first) <= 50
+    for elites in (every, some):
+        assert all(machine[a] == machine[b] and a != b for a, b in zip(elites._first, elites._second, strict=True))
 
 
 @pytest.mark.parametrize(

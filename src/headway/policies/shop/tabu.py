@@ -29,6 +29,7 @@ class Tabu:
 
     For job shops with the objective makespan; with releases, what is under way, and downtimes. Downtimes that lie ahead
     are left out of the search and put back into each schedule that it finds.
+    In a flexible shop each task stays on the machine that the first schedule has chosen.
 
     Parameters
     ----------

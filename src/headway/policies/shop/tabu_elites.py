@@ -90,12 +90,16 @@ class Elites:
 
 def _pairs(machine: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return pairs of tasks that share a machine: all, or some where there are many."""
-    groups = [np.flatnonzero(machine == one) for one in np.unique(machine)]
-    num = sum(len(group) * (len(group) - 1) // 2 for group in groups)
-    if num <= PAIRS:
-        found = [np.array(np.triu_indices(len(group), 1)) for group in groups]
-        both = np.concatenate([group[pair] for group, pair in zip(groups, found, strict=True)], axis=1)
+    by_machine = np.argsort(machine, kind="stable")
+    _, group, size = np.unique(machine, return_inverse=True, return_counts=True)
+    first_of = np.cumsum(size) - size
+    if int(np.sum(size * (size - 1))) // 2 <= PAIRS:
+        both = np.concatenate(
+            [by_machine[start : start + num][np.array(np.triu_indices(num, 1))]
+             for start, num in zip(first_of, size, strict=True)], axis=1,
+        )  # fmt: skip
         return both[0], both[1]
     first = rng.integers(0, len(machine), PAIRS)
-    second = np.array([rng.choice(groups[np.searchsorted(np.unique(machine), machine[one])]) for one in first])
+    place = first_of[group[first]] + (rng.random(PAIRS) * size[group[first]]).astype(np.int64)
+    second = by_machine[place]
     return first[first != second], second[first != second]
