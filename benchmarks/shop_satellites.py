@@ -21,10 +21,10 @@ import numpy as np
 from headway.app.reproduce.claims.ffeea_settings import NEVER, ProcessorWatch, charged_s
 from headway.policies.shop.ffeea_decoder import Decoder
 from headway.policies.shop.ffeea_exact import exact
-from headway.policies.shop.ffeea_faults import faults
 from headway.policies.shop.ffeea_greedy import best_order
 from headway.policies.shop.ffeea_nouns import Link, link_s
 from headway.policies.shop.ffeea_satellite import FfeeaSatellite
+from headway.sim.shop.ffeea_faults import faults
 from headway.sim.shop.instances.satnet import read_satnet
 
 HOUR_S = 3600.0

@@ -20,8 +20,8 @@ from headway.policies.shop.ffeea_nouns import Fed, Link, LinkProblem, LinkTask, 
 from headway.policies.shop.ffeea_satellite import FfeeaSatellite
 from headway.policies.shop.ffeea_search import Evolution, changed_places, crossed_odds, evolved
 from headway.sim.shop.ffeea import LinkWorld, Outage
+from headway.sim.shop.ffeea_faults import faults
 from headway.sim.shop.ffeea_scenarios import scenario
-from policies.shop.ffeea_faults import faults
 
 
 @st.composite

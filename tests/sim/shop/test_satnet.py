@@ -12,8 +12,8 @@ from headway.core.errors import ConfigError
 from headway.policies.shop.ffeea_decoder import Decoder
 from headway.policies.shop.ffeea_greedy import best_order
 from headway.policies.shop.ffeea_nouns import Taken, Window
+from headway.sim.shop.ffeea_faults import faults
 from headway.sim.shop.instances.satnet import read_satnet
-from policies.shop.ffeea_faults import faults
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "sched"
 
