@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import accumulate, permutations
 
 import numpy as np
@@ -47,3 +48,25 @@ def test_a_downtime_or_a_release_is_no_plain_single_machine() -> None:
     assert not is_plain_single(replace(plain, downtimes=(Downtime(0, 1, 2),)))
     assert not is_plain_single(replace(plain, tasks=(replace(plain.tasks[0], release=1), plain.tasks[1])))
     assert not is_plain_single(replace(plain, objective="makespan"))
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1.0, 1e9])
+def test_weights_count_however_small_or_large_their_unit(unit: float) -> None:
+    weights = [3 * unit, 1 * unit, 0.2 * unit]
+    found = CpSat(workers=1).solve(
+        single_machine("three", [3, 2, 4], [0, 0, 0], weights), budget_s=20, rng=np.random.default_rng(0)
+    )
+    assert found.schedule is not None
+    assert found.schedule.starts == (0, 3, 5)
+    assert found.objective == pytest.approx(15.8 * unit)
+    assert found.bound == pytest.approx(15.8 * unit)
+
+
+def test_weights_that_must_be_rounded_prove_what_they_can() -> None:
+    problem = single_machine("two", [3, 2], [0, 0], [math.pi, math.e * 1e-9])
+    found = CpSat(workers=1).solve(problem, budget_s=20, rng=np.random.default_rng(0))
+    assert found.status == "feasible"
+    assert found.bound is not None
+    assert found.objective is not None
+    assert found.bound <= 3 * math.pi + 5e-9 * math.e == pytest.approx(found.objective)
+    assert found.bound == pytest.approx(found.objective, rel=1e-4)

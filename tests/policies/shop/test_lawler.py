@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headway.core.errors import ConfigError
 from headway.policies.shop.lawler import Lawler
@@ -72,3 +73,16 @@ def test_weights_are_refused() -> None:
     assert Lawler().solve(single_machine("x", [1, 2], [0, 0], [3.0, 3.0]), budget_s=1, rng=rng).objective == 12.0
     with pytest.raises(ConfigError, match="max_states must be >= 1024"):
         Lawler(max_states=1)
+
+
+@pytest.mark.parametrize("solver", [Lawler(), SubsetDp()])
+@pytest.mark.parametrize("got", ["deadlines", "room before what is under way"])
+def test_what_no_order_alone_settles_is_refused(solver: Lawler | SubsetDp, got: str) -> None:
+    problem = single_machine("three", [4, 2, 6], [4, 5, 6])
+    if got == "deadlines":
+        jobs = (*problem.jobs[:2], replace(problem.jobs[2], deadline=6))
+        problem = replace(problem, jobs=jobs)
+    else:  # the others could run before it
+        problem = replace(problem, tasks=(*problem.tasks[:2], replace(problem.tasks[2], fixed_start=20)))
+    with pytest.raises(ConfigError, match=got):
+        solver.solve(problem, budget_s=5, rng=np.random.default_rng(0))

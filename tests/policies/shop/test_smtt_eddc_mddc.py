@@ -176,3 +176,10 @@ def test_what_is_no_expression_is_one_clear_error(text: str) -> None:
 def test_broken_files_are_refused(words: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="an expression must be made of"):
         from_arrays(Expression(words, (0.0,) * len(words)).arrays)
+
+
+def test_an_order_that_breaks_a_deadline_is_no_schedule() -> None:
+    problem = single_machine("two", [4, 6], [4, 6], jobs=(Job(due=4), Job(due=6, deadline=6)))
+    found = SmttEddcMddc().solve(problem, budget_s=1, rng=np.random.default_rng(0))
+    assert (found.status, found.schedule) == ("unknown", None)
+    assert "after its deadline at 6" in found.why

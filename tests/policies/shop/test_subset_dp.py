@@ -47,7 +47,7 @@ def test_what_it_cannot_treat_is_refused() -> None:
         SubsetDp().solve(single_machine("x", [1] * 23, [0] * 23), budget_s=1, rng=rng)
     with pytest.raises(ConfigError, match="must be a single machine, got a job shop"):
         SubsetDp().solve(job_shop("two", [[(0, 3), (1, 2)], [(1, 4), (0, 1)]]), budget_s=1, rng=rng)
-    with pytest.raises(ConfigError, match="no releases and no downtimes"):
+    with pytest.raises(ConfigError, match="all in the order of its jobs, got downtimes"):
         SubsetDp().solve(single_machine("x", [1], [0], downtimes=(Downtime(0, 0, 1),)), budget_s=1, rng=rng)
     with pytest.raises(ConfigError, match="objective must be tardiness, got makespan"):
         SubsetDp().solve(single_machine("x", [1], [0], objective="makespan"), budget_s=1, rng=rng)

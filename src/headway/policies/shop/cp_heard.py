@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.cp_objective import Scale
 from headway.policies.shop.result import Progress
 from headway.policies.shop.seats import Tell
 
@@ -20,7 +21,7 @@ class Heard:
 
     def __init__(self, watch: Stopwatch, tell: Tell | None) -> None:
         self.watch = watch
-        self.scale = 1
+        self.scale = Scale()
         self.history: list[Progress] = []
         self._tell = tell
         self._objective: float | None = None
@@ -28,11 +29,11 @@ class Heard:
 
     def solution(self, objective: float, bound: float) -> None:
         """Hear of a schedule, in the solver's units."""
-        self.told(objective / self.scale, bound / self.scale)
+        self.told(objective / self.scale.per_one, self.scale.bound(bound))
 
     def bound(self, bound: float) -> None:
         """Hear of a bound, in the solver's units."""
-        self.told(None, bound / self.scale)
+        self.told(None, self.scale.bound(bound))
 
     def told(self, objective: float | None, bound: float | None) -> None:
         """Note a schedule's cost, a bound, or both, where they are news."""

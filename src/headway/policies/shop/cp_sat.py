@@ -13,7 +13,7 @@ from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.cp_conflict import build, conflict, too_tight
 from headway.policies.shop.cp_first import first_schedule
 from headway.policies.shop.cp_heard import Heard
-from headway.policies.shop.cp_objective import add_objective
+from headway.policies.shop.cp_objective import Scale, add_objective
 from headway.policies.shop.cp_resources import num_orders
 from headway.policies.shop.cp_single import is_plain_single
 from headway.policies.shop.cp_tasks import Tasks, hint, schedule_of
@@ -136,7 +136,7 @@ class CpSat:
                 took_s=heard.watch.spent_s,
                 history=tuple(heard.history),
             )
-        is_proven = outcome.status == "optimal" and not self.gap_frac
+        is_proven = outcome.status == "optimal" and not self.gap_frac and not heard.scale.slack
         cost = float(objective(problem, schedule))
         return _made(problem, schedule, cost if is_proven else _bound(problem, outcome.bound, heard.scale), heard)
 
@@ -176,12 +176,12 @@ def _better(problem: Problem, one: Schedule | None, other: Schedule | None) -> S
     return min(both, key=lambda schedule: objective(problem, schedule), default=None)
 
 
-def _bound(problem: Problem, bound: float | None, scale: int) -> float | None:
+def _bound(problem: Problem, bound: float | None, scale: Scale) -> float | None:
     """Return a bound of the problem's objective, rounded up where that is a whole number."""
     if bound is None or math.isinf(bound):
         return None
     is_whole = problem.objective != "weighted_tardiness"
-    return float(math.ceil(bound - 1e-6)) if is_whole else bound / scale
+    return float(math.ceil(bound - 1e-6)) if is_whole else scale.bound(bound)
 
 
 def _made(problem: Problem, schedule: Schedule, bound: float | None, heard: Heard) -> Result:

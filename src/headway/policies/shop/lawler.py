@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from headway.core.errors import ConfigError, missing_extra
 from headway.core.nouns import Seconds
 from headway.numerics.stopwatch import Stopwatch
-from headway.policies.shop.one_machine import OneMachine, as_one_machine, in_sequence, is_plain
+from headway.policies.shop.one_machine import OneMachine, as_one_machine, check_plain, in_sequence
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.result import Progress, Result
 from headway.policies.shop.schedule import Schedule, objective
@@ -127,7 +127,6 @@ def _check(problem: Problem, machine: OneMachine) -> None:
     if is_weighted or problem.objective not in ("total_tardiness", "weighted_tardiness"):
         came = "one of unequal weights" if is_weighted else problem.objective
         raise ConfigError(f"{NAME}: objective must be total tardiness, got {came}. Try shop/cp-sat.")
-    if not is_plain(problem):
-        raise ConfigError(f"{NAME}: problem must have no releases and no downtimes, got some. Try shop/cp-sat.")
+    check_plain(problem, NAME)
     if len(machine.tasks) >= 1024:
         raise ConfigError(f"{NAME}: problem must have fewer than 1024 jobs, got {len(machine.tasks)}. Use a rule.")

@@ -89,9 +89,34 @@ def in_sequence(problem: Problem, order: Sequence[int], begin: int = 0) -> Sched
     return Schedule(starts=tuple(starts), modes=(0,) * problem.num_tasks)
 
 
-def is_plain(problem: Problem) -> bool:
-    """Whether nothing but the order matters: all tasks are there from the start and the machine is never down."""
-    return not problem.downtimes and all(not task.release for task in problem.tasks if task.fixed_start is None)
+def check_plain(problem: Problem, where: str) -> None:
+    """Raise where more than the order matters, so that no search through orders alone could prove anything.
+
+    Raises
+    ------
+    ConfigError
+        When a task is released later, a job has a deadline, the machine is down, or it is free before something that is
+        under way.
+    """
+    got = _beyond_order(problem)
+    if got:
+        raise ConfigError(f"{where}: problem must be all in the order of its jobs, got {got}. Try shop/cp-sat.")
+
+
+def _beyond_order(problem: Problem) -> str:
+    if any(task.release for task in problem.tasks if task.fixed_start is None):
+        return "releases"
+    if problem.downtimes:
+        return "downtimes"
+    if any(job.deadline is not None for job in problem.jobs):
+        return "deadlines"
+    now = 0
+    under_way = [(one.fixed_start, one.modes[0].duration) for one in problem.tasks if one.fixed_start is not None]
+    for start, duration in sorted(under_way):
+        if start > now:
+            return "room before what is under way"
+        now = max(now, start + duration)
+    return ""
 
 
 def _end(problem: Problem, task: int) -> int:

@@ -9,13 +9,16 @@ import numpy as np
 from headway.core.errors import ConfigError
 from headway.core.nouns import Seconds
 from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.incumbent import Incumbent
 from headway.policies.shop.one_machine import as_one_machine, in_sequence
 from headway.policies.shop.problem import Problem
-from headway.policies.shop.result import Progress, Result
-from headway.policies.shop.schedule import Schedule, objective
+from headway.policies.shop.result import Result
+from headway.policies.shop.schedule import Schedule
 from headway.policies.shop.seats import Tell
 from headway.policies.shop.smtt_expression import evolved
 from headway.policies.shop.smtt_rules import Rule, sequence
+
+NAME = "shop/smtt-eddc-mddc"
 
 
 class SmttEddcMddc:
@@ -99,7 +102,7 @@ class SmttEddcMddc:
     ) -> Result:
         """Sequence the jobs; of the sequence and `start`, the better one is the result."""
         watch = Stopwatch(budget_s)
-        machine = as_one_machine(problem, "shop/smtt-eddc-mddc")
+        machine = as_one_machine(problem, NAME)
         arrays = machine.durations, machine.due
         if self.rule == "evolved":
             order = evolved(self.weights)(*arrays, float(machine.begin))
@@ -107,17 +110,7 @@ class SmttEddcMddc:
             order = sequence(
                 self.rule, *arrays, machine.weights, begin=machine.begin, normalise=self.normalise, ties=self.ties
             )
-        found = in_sequence(problem, machine.tasks[order].tolist(), machine.begin)
-        if start is not None and objective(problem, start) <= objective(problem, found):
-            found = start
-        news = Progress(watch.spent_s, objective(problem, found))
-        if tell is not None:
-            tell(news)
-        return Result(
-            solver="shop/smtt-eddc-mddc",
-            status="feasible",
-            schedule=found,
-            objective=news.objective,
-            took_s=watch.spent_s,
-            history=(news,),
-        )
+        best = Incumbent(problem, NAME, watch, tell)  # it refuses an order that breaks a deadline, which no rule minds
+        best.offer(start)
+        best.offer(in_sequence(problem, machine.tasks[order].tolist(), machine.begin))
+        return best.result()

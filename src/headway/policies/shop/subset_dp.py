@@ -7,7 +7,7 @@ import numpy as np
 from headway.core.errors import ConfigError, missing_extra
 from headway.core.nouns import Seconds
 from headway.numerics.stopwatch import Stopwatch
-from headway.policies.shop.one_machine import as_one_machine, in_sequence, is_plain
+from headway.policies.shop.one_machine import as_one_machine, check_plain, in_sequence
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.result import Progress, Result
 from headway.policies.shop.schedule import Schedule, objective
@@ -90,7 +90,6 @@ class SubsetDp:
 def _check(problem: Problem, num_jobs: int, max_jobs: int) -> None:
     if problem.objective not in ("total_tardiness", "weighted_tardiness"):
         raise ConfigError(f"{NAME}: objective must be tardiness, got {problem.objective}. Try shop/cp-sat.")
-    if not is_plain(problem):
-        raise ConfigError(f"{NAME}: problem must have no releases and no downtimes, got some. Try shop/cp-sat.")
+    check_plain(problem, NAME)
     if num_jobs > max_jobs:
         raise ConfigError(f"{NAME}: problem must have at most {max_jobs} jobs, got {num_jobs}. Try shop/lawler.")
