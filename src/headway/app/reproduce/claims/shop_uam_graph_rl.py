@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.app.reproduce.claim import Below, Claim, Of, Size, ratio, rising
+from headway.app.reproduce.claim import Below, Claim, Of, Ratio, Size, ratio, rising
 from headway.app.reproduce.claims import uam_settings as settings
 
 ON = "a simulated city of 8 vertiports and 40 aircraft; the computer is not known"
@@ -17,8 +17,8 @@ WHO = {
     "genetic": "a plan of the whole day made in advance by a genetic algorithm, 18,000 plans tried",
     "random": "anything that is possible",
 }
-DECIDING = Size(ratio("slowest_decide_s", "genetic", "learned"), 1000.0, factor=10.0)
-"""All of a genetic algorithm's planning is one decision; the network's slowest is taken, too."""
+LONGEST, MEAN = Of("genetic", "slowest_decide_s"), Of("learned", "decide_s")
+"""All of a genetic algorithm's planning is one decision."""
 
 CLAIMS = (
     Claim(
@@ -66,15 +66,16 @@ CLAIMS = (
         text="A decision takes about three orders of magnitude less time than the genetic algorithm's.",
         source="abstract",
         hardware=ON,
-        here=CITY + "; slowest decision of the network against the one decision of the genetic algorithm, compiled",
+        here=CITY
+        + "; mean decision of the network, in numpy, against the one in which the genetic algorithm plans, compiled",
         ours="learned",
         contestants={name: WHO[name] for name in ("learned", "genetic")},
         measure=settings.deciding,
-        directions=[Below(Of("learned", "slowest_decide_s"), Of("genetic", "slowest_decide_s"))],
-        sizes=[DECIDING],
+        directions=[Below(MEAN, LONGEST)],
+        sizes=[Size(Ratio(LONGEST, MEAN), 1000.0, factor=10.0)],
         notes=[
-            "The genetic algorithm plays a day in 0.3 ms here; with a simulation in plain Python it would take a "
-            "hundred times as long.",
+            "The genetic algorithm plays a day in a third of a millisecond here, and 18,000 of them; the ratio is as "
+            "large as one lets it search long.",
         ],
     ),
     Claim(
