@@ -35,9 +35,18 @@ def test_it_earns_more_than_greed_in_a_city_it_has_never_seen() -> None:
 
 @pytest.mark.slow
 def test_over_whole_days() -> None:
+    """Ours over ten days: 292,000 dollars a day, flows 284,000, greed 198,000, the plan in advance 153,000."""
     found = verdict("profit", 3, False)
     assert [one.name for one in found.directions if not one.holds] == []
-    assert of(found, "learned") > 1.3 * of(found, "greedy")
+    assert 1.3 < of(found, "learned") / of(found, "greedy") < 1.6
+    assert 1.0 < of(found, "learned") / of(found, "flow") < 1.1
+
+
+@pytest.mark.slow
+def test_over_whole_days_that_come_as_forecast() -> None:
+    """Expected: 1.0 to 1.3 times the genetic algorithm. Ours: 1.27 over three days."""
+    found = verdict("sure", 2, False)
+    assert 1.1 < of(found, "learned") / of(found, "genetic") < 1.45
 
 
 @pytest.mark.slow
