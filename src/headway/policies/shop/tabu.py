@@ -118,7 +118,7 @@ class Tabu:
         runs = Runs(model, NEIGHBOURHOODS[self.neighbourhood], rng, watch, max_moves)
         elites = Elites(model.machine[:-1], self.num_elites, rng)
         while True:
-            cost, found = runs.run(line, self.patience)
+            cost, found = runs.run(line, self.patience, lambda better: best.offer(model.schedule(better)))
             best.offer(model.schedule(found))
             if watch.is_over or best.is_proven or runs.left <= 0:
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from headway.policies.shop.tabu_model import Model
 
 FEW = 2_000_000
 """With fewer moves times tasks than that, waiting for a compiler does not pay."""
-COMPILE_S = 10.0
+COMPILE_S = 6.0
 """Who has less time does not wait for a compiler."""
 PIECE_S = 0.1
 """How long the inner loop goes on before it looks at the time."""
@@ -60,9 +60,15 @@ class Runs:
         path, us, vs, ways, marks, spare, until = self._zeros(num, *[4 * num] * 3, width, width, kernel.TABU_SIZE)
         self._memory = graph.Memory(path, us, vs, ways, marks, spare, names, partners, until, dice)
         self._pace = 50.0
+        self._told = sum(model.duration) + max(model.release) + 1
 
-    def run(self, line: Sequence[int], patience: int) -> tuple[int, list[int]]:
-        """Search from a line until patience, moves or budget end; returns the best makespan and its line."""
+    def run(
+        self, line: Sequence[int], patience: int, found: Callable[[list[int]], object] = lambda _: None
+    ) -> tuple[int, list[int]]:
+        """Search from a line until patience, moves or budget end; returns the best makespan and its line.
+
+        `found` hears of the best line so far whenever it is better than all that it has heard of.
+        """
         best, state = self._ints(line), self._ints([0] * 4)
         for rank, task in enumerate(line):
             self._order.line[rank] = task
@@ -77,6 +83,9 @@ class Runs:
             )
             made = int(state[3]) - made
             self.left -= max(made, 1)
+            if state[1] < self._told:
+                self._told = int(state[1])
+                found([int(task) for task in best])
             self._pace = min(PIECE_S * made / max(self._watch.spent_s - at_s, 1e-6), 4 * self._pace) + 1
         return int(state[1]), [int(task) for task in best]
 
