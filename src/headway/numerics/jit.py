@@ -19,6 +19,38 @@ def can_compile() -> bool:
     return find_spec("numba") is not None
 
 
+def njit(*signature: str, cache: bool = True, **options: Any) -> Callable[[Any], Any]:
+    """Decorate a function that numba compiles, and keep what is compiled on disk where there is a place for it.
+
+    There is none where neither the folder of the source nor one for caches can be written; numba alone gives up there.
+
+    Parameters
+    ----------
+    *signature : str
+        Types to compile for at once; at the first call by default.
+    cache : bool
+        Whether to keep it; True.
+    **options
+        Further options of `numba.njit`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When numba is not installed.
+    """
+    import numba  # half a second, paid by those who compile
+
+    def compile_(function: Any) -> Any:
+        try:
+            return numba.njit(*signature, cache=cache, **options)(function)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            return numba.njit(*signature, **options)(function)
+
+    return compile_
+
+
 def is_ready(entry: Callable[..., Any]) -> bool:
     """Whether `compiled` will probably find what it has compiled of a function before, and so take a moment only."""
     return can_compile() and any(file.stat().st_mtime > _changed_at(entry) for file in _kept(entry))
@@ -45,7 +77,6 @@ def compiled(entry: Callable[P, T], *inner: Callable[..., Any]) -> Callable[P, T
 
 @functools.cache
 def _compiled(entry: Callable[P, T], inner: tuple[Callable[..., Any], ...]) -> Callable[P, T]:
-    import numba  # half a second, paid by those who compile
     from numba.extending import register_jitable
 
     for function in inner:
@@ -54,7 +85,7 @@ def _compiled(entry: Callable[P, T], inner: tuple[Callable[..., Any], ...]) -> C
     for file in _kept(entry):
         if file.stat().st_mtime <= newest:  # numba looks at the source of `entry` alone
             file.unlink(missing_ok=True)
-    return cast("Callable[P, T]", numba.njit(cache=True, _nrt=False)(entry))
+    return cast("Callable[P, T]", njit(_nrt=False)(entry))
 
 
 @functools.cache

@@ -9,8 +9,9 @@ The same function runs as plain Python through its ``py_func``: what a decoder t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 Ints = NDArray[np.int64]
 

@@ -10,8 +10,9 @@ the longer). A subproblem is all jobs of a range of numbers whose rank is below 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 Ints = NDArray[np.int64]
 SPENT = -2

@@ -14,8 +14,9 @@ the No-Op, and `limit`: when a job that waits would have ended its operation.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]

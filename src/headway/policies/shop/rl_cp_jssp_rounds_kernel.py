@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from headway.numerics.jit import njit
 from headway.policies.shop.rl_cp_jssp_kernel import OVER, Flags, Floats, Ints, act, room_of
 
 WINDOW = 5

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 P, D, T, LONGEST, MEAN, CONSTANT, ADD, SUB, MUL, DIV, MAX, MIN, SQUARE = range(13)
 """Words of the language, in postfix: what is known, then operators."""

@@ -9,8 +9,9 @@ Jobs come sorted as their rule breaks ties, and of equal jobs the first goes fir
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 MDD, MDDC, MDDC_PLAIN, WMDD, ATC = range(5)
 """The rules of `dispatched`."""

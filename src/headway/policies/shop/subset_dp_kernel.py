@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 
 @njit(cache=True)

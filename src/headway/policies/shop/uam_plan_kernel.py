@@ -10,8 +10,9 @@ cannot be flown when its turn comes is tried again after a stay. `GREED` stands 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from headway.numerics.jit import njit
 
 GREED = -1
 Floats = NDArray[np.float64]
