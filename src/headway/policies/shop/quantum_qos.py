@@ -98,7 +98,7 @@ class QuantumQos:
         return list(self._answers(view))
 
     def _answers(self, view: QuantumView) -> Iterator[Action]:
-        table, served = view.table, set(view.served)
+        table, served = view.table, list(view.served)
         for demand in view.waiting.values():
             found = self._protocol(demand, view)
             if isinstance(found, str):
@@ -110,7 +110,7 @@ class QuantumQos:
             if grown is None:
                 yield Reject(demand.id, "there is no table that keeps what others were promised")
                 continue
-            table, served = grown, served | {demand.id}
+            table, served = grown, [*served, demand.id]
             yield Serve(demand.id, {name: {COMMUNICATION: 1.0} for name in found.nodes}, grown)
 
     def table(self, protocols: dict[Id, Protocol], periods: dict[Id, int], view: QuantumView) -> Table | None:

@@ -18,6 +18,10 @@ from headway.policies.shop.quantum_tables import Quality, quality
 from headway.sim.shop.quantum_networks import Network, all_pairs, demands, h_shape
 
 
+SLACK = 1e-9
+"""Slots are counted from seconds, which are floats."""
+
+
 class HiddenDemand(msgspec.Struct, frozen=True):
     """A demand and what only the world knows: how many pairs its users stay for, >= 1, and the luck of their runs."""
 
@@ -105,9 +109,9 @@ class QuantumWorld:
 
     def _follow(self, table: Table) -> None:
         """Let a table be in force from the end of this round, or of the one that has not begun, on."""
-        slot, old, begins = self.view.now_s / self.view.slot_s, self._table, self._begins_at
+        slot, old, begins = self.view.now_s / self.view.slot_s - SLACK, self._table, self._begins_at
         rounds = max(int(-((begins - slot) // old.num_slots)), 0)  # rounds that are begun are finished
-        switch = begins + rounds * old.num_slots if old.entries else int(np.ceil(slot - 1e-9))
+        switch = begins + rounds * old.num_slots if old.entries else int(np.ceil(slot))
         if rounds and old.entries:
             self.qualities.append((quality(old, self.view.slot_s), rounds * old.num_slots * self.view.slot_s))
         for name, course in self._courses.items():
