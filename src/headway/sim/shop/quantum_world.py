@@ -17,7 +17,6 @@ from headway.policies.shop.quantum_nouns import Demand, Serve, Table
 from headway.policies.shop.quantum_tables import Quality, quality
 from headway.sim.shop.quantum_networks import Network, all_pairs, demands, h_shape
 
-
 SLACK = 1e-9
 """Slots are counted from seconds, which are floats."""
 
