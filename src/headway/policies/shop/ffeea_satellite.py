@@ -37,7 +37,8 @@ class FfeeaSatellite:
     generations : int
         At most, >= 0; 500.
     patience : int
-        Generations without anything better after which it stops, >= 0; 30. 0 waits for the other limits.
+        Generations without anything better after which it stops, a sixth of them where all are equally fit, >= 0; 30.
+        0 waits for the other limits.
     max_evaluations : int
         Real evaluations after which it stops, >= 0; 0, without limit.
     fuzzy : bool

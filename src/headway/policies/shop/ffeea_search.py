@@ -123,7 +123,12 @@ def evolved(
             still = 0
             if tell is not None:
                 tell(watch.spent_s, best)
-        if _is_over(how, fitness, generation, still, watch) or best >= most or size < 2:
+        if (
+            _is_alike(values, still, how)
+            or _is_over(how, fitness, generation, still, watch)
+            or best >= most
+            or size < 2
+        ):
             break
         generation, still = generation + 1, still + 1
         rows, values = _next(rows, values, fitness, how, still, rng)
@@ -180,6 +185,11 @@ def _mutated(rows: Rows, who: NDArray[np.bool_], rng: np.random.Generator) -> Ro
         if len(which):
             changed[which] = change(rows[which], rng)
     return changed
+
+
+def _is_alike(values: Floats, still: int, how: Evolution) -> bool:
+    """Whether there is nobody left to choose, and a sixth of the patience has not changed that."""
+    return 0 < how.patience <= 6 * still and bool(values.min() == values.max())
 
 
 def _is_over(how: Evolution, fitness: ExactFitness, generation: int, still: int, watch: Watch) -> bool:
