@@ -121,7 +121,7 @@ class Headway:
             best.prove(result.bound)
             best.offer(result.schedule)
             if result.status == "optimal":
-                best.prove(best.objective)
+                best.prove(result.objective)
         return best.result()
 
     def _is_exact(self) -> bool:

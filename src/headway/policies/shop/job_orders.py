@@ -11,7 +11,7 @@ from headway.policies.shop.flow_model import in_line
 from headway.policies.shop.incumbent import Incumbent
 from headway.policies.shop.insertion import insert_jobs
 from headway.policies.shop.problem import Problem
-from headway.policies.shop.schedule import Schedule
+from headway.policies.shop.schedule import Schedule, faults, objective
 
 PATIENCE = 20
 """Orders without a gain, times jobs, after which a search ends."""
@@ -40,13 +40,22 @@ def by_rules(problem: Problem) -> list[list[int]]:
     return [sorted(range(num), key=key.__getitem__) for key in keys]
 
 
+def of_schedule(problem: Problem, schedule: Schedule) -> list[int]:
+    """Return the jobs in the order in which a schedule begins them."""
+    begins = [math.inf] * len(problem.jobs)
+    for task, start in zip(problem.tasks, schedule.starts, strict=True):
+        begins[task.job] = min(begins[task.job], start)
+    return sorted(range(len(begins)), key=begins.__getitem__)
+
+
 def search_orders(best: Incumbent, rng: np.random.Generator, watch: Stopwatch) -> None:
-    """Move jobs about in the best order as long as that gains, from rules and then from dice."""
-    orders = by_rules(best.problem)
-    order, cost = orders[0], math.inf
-    for one in orders:
-        if best.offer(schedule_by_order(best.problem, one)) and best.objective is not None:
-            order, cost = one, best.objective
+    """Move jobs about in the best order as long as that gains, from what there is, from rules, and then from dice."""
+    known = [of_schedule(best.problem, best.schedule)] if best.schedule is not None else []
+    order, cost = list(range(len(best.problem.jobs))), math.inf
+    for one in [*known, *by_rules(best.problem)]:
+        made = _made(best, one, cost)
+        if made < cost:
+            order, cost = one, made
         if watch.is_over:
             return
     idle = 0
@@ -54,6 +63,17 @@ def search_orders(best: Incumbent, rng: np.random.Generator, watch: Stopwatch) -
         idle += 1
         moved = list(order)
         moved.insert(int(rng.integers(len(order))), moved.pop(int(rng.integers(len(order)))))
-        best.offer(schedule_by_order(best.problem, moved))
-        if best.objective is not None and best.objective < cost:
-            order, cost, idle = moved, best.objective, 0
+        made = _made(best, moved, cost)
+        if made <= cost:
+            idle = idle if made == cost else 0
+            order, cost = moved, made
+
+
+def _made(best: Incumbent, order: list[int], most: float) -> float:
+    """Offer the schedule of an order; returns what it costs, or infinity when that is above `most` or it is no good."""
+    schedule = schedule_by_order(best.problem, order)
+    if schedule is None:
+        return math.inf
+    cost = objective(best.problem, schedule)
+    is_sound = best.offer(schedule) or (cost <= most and not faults(best.problem, schedule))
+    return cost if is_sound else math.inf
