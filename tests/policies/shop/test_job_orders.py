@@ -26,11 +26,11 @@ class Turns(Stopwatch):
 
 def test_a_second_search_goes_on_from_what_the_first_has_found() -> None:
     gains = []
-    for seed in range(3):
-        problem = replace(random_job_shop(8, 4, np.random.default_rng(seed)), blocking=True)
+    for seed in range(6):
+        problem = replace(random_job_shop(12, 5, np.random.default_rng(seed)), blocking=True)
         best, rng = Incumbent(problem, "test", Stopwatch(60.0)), np.random.default_rng(seed)
-        search_orders(best, rng, Turns(25))
+        search_orders(best, rng, Turns(120))
         first = best.objective or 0.0
-        search_orders(best, rng, Turns(80))
+        search_orders(best, rng, Turns(120))
         gains.append(first - (best.objective or 0.0))
-    assert np.mean(np.array(gains) > 0) > 0.5
+    assert sum(gain > 0 for gain in gains) >= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -70,6 +71,19 @@ def a_task(**more: Any) -> tuple[Task, ...]:
         ({"tasks": a_task(after=(1,))}, r"must not run in a circle, got J0\.\d -> J0\.\d -> J0\.\d"),
         ({"capacity": (1, 0)}, "capacity of M1 must be >= 1, got 0"),
         ({"jobs": (Job(weight=-1.0), Job())}, "weight of J0 must be >= 0"),
+        ({"jobs": (Job(weight=math.inf), Job())}, "weight of J0 must be >= 0, finite, got inf"),
+        ({"tasks": a_task(fixed_start=-2)}, r"release and start of J0\.0 must be >= 0, got -2"),
+        (
+            {"tasks": a_task(modes=(Mode(1, ((0, 1), (0, 1))),))},
+            r"J0\.0 must need each of its machines once, got M0 twice",
+        ),
+        ({"resources": ("saw",)}, "there must be a name for each of 2 resources, unlike the others, got saw"),
+        (
+            {"resources": ("saw", "saw")},
+            "there must be a name for each of 2 resources, unlike the others, got saw, saw",
+        ),
+        ({"jobs": (Job(name="a"), Job(name="a"))}, "jobs must have names unlike each other, got a twice"),
+        ({"tasks": a_task(name="J1.0")}, r"tasks must have names unlike each other, got J1\.0 twice"),
         ({"downtimes": (Downtime(0, 5, 3),)}, "a downtime must name a resource and end after it starts"),
     ],
 )

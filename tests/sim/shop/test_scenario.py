@@ -12,7 +12,8 @@ from headway.core.errors import ConfigError
 from headway.core.parameters import decode
 from headway.policies.shop.dispatching import Dispatching
 from headway.policies.shop.making import job_shop
-from headway.sim.shop.drawing import draw
+from headway.policies.shop.problem import Job
+from headway.sim.shop.drawing import draw, released
 from headway.sim.shop.recipe import JobsSpec, ShopSpec
 from headway.sim.shop.scenario import ShopScenario
 from sim.shop.shops import LeastSlack, ShortestFirst
@@ -117,6 +118,14 @@ def test_an_instance_is_played_as_it_stands(tmp_path: Path) -> None:
     assert numbers["machine_busy_frac"] == pytest.approx(10 / 12)
     later = scenario(shop={"instance": str(path)}, jobs={"busy_frac": 0.5})
     assert later.play(Dispatching(rule=ShortestFirst())).report.numbers["num_finished"] == 2
+
+
+def test_due_times_and_deadlines_of_an_instance_count_from_arrivals() -> None:
+    problem = job_shop("two", [[(0, 3)], [(0, 4)]], jobs=(Job(due=5, deadline=9), Job(due=6, deadline=9)))
+    jobs = released(problem, JobsSpec(busy_frac=0.5), 1.0, np.random.default_rng(0))
+    assert jobs[1].arrival_s > 0
+    for job, due in zip(jobs, (5, 6), strict=True):
+        assert (job.due_s, job.deadline_s) == (job.arrival_s + due, job.arrival_s + 9)
 
 
 def test_kinds_of_drawn_shops_are_what_people_call_them() -> None:

@@ -48,9 +48,10 @@ def released(problem: Problem, jobs: JobsSpec, load: float, rng: np.random.Gener
     found = []
     for job in jobs_of(problem, arrivals_s):
         due_s, weight = _promise(job.arrival_s, job.tasks, jobs, what)
-        if job.due_s is not None:  # it counts from the start of the instance, as does its weight
+        if job.due_s is not None:  # it counts from the arrival of the job, as does its deadline
             due_s, weight = job.arrival_s + job.due_s, job.weight
-        found.append(replace(job, due_s=due_s, weight=weight))
+        deadline_s = None if job.deadline_s is None else job.arrival_s + job.deadline_s
+        found.append(replace(job, due_s=due_s, deadline_s=deadline_s, weight=weight))
     return found
 
 
