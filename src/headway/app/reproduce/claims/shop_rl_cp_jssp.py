@@ -41,8 +41,8 @@ CLAIMS = (
         ],
         notes=[
             "Numbers are makespans over a lower bound (the longest job or the heaviest machine), not the best known.",
-            "The shipped weights are taught by rollouts alone for 10 minutes of a processor, `published` by the loop of "
-            "the publication, with a solver as teacher, for 2 minutes: both are better than every rule in every seed.",
+            "The shipped weights are taught by rollouts alone for 10 minutes of a processor, `published` by the loop "
+            "of the publication, with a solver as teacher, for 2 minutes: both beat every rule in every seed.",
             "Prior learned dispatchers, the other half of the published claim, are not compared.",
         ],
     ),
@@ -67,8 +67,8 @@ CLAIMS = (
             Below(Of("sampled", LARGEST), Of("cp-sat", LARGEST)),
         ],
         notes=[
-            "Measured on a busy machine, a thread had a third of a core: 4 s by the clock were 1.2 s of a processor. The "
-            "more time there is, the better for CP-SAT: on 20x15 it is ahead of what is drawn in 4 s already.",
+            "Measured on a busy machine, a thread had a third of a core: 4 s by the clock were 1.2 s of a processor. "
+            "The more time there is, the better for CP-SAT: on 20x15 it is ahead of what is drawn in 4 s already.",
             "A solver that has no schedule yet counts as one that runs one operation after the other.",
         ],
     ),
