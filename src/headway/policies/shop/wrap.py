@@ -10,6 +10,9 @@ from headway.policies.shop.following import Following
 from headway.policies.shop.planning import AsPlanner
 from headway.policies.shop.seats import SOLVERS
 
+BUDGET_S = 2.0
+"""For each plan; who has nothing left to gain ends sooner. `shop/follow` takes another."""
+
 
 def as_policy(seat: str, part: Any, name: str = "") -> Any:
     """Let a rule dispatch, or follow what a solver plans.
@@ -31,5 +34,5 @@ def as_policy(seat: str, part: Any, name: str = "") -> Any:
     if seat == "dispatch":
         return Dispatching(rule=part, name=name)
     if seat in SOLVERS:
-        return Following(planner=AsPlanner(solver=part), name=name)
+        return Following(planner=AsPlanner(solver=part), budget_s=BUDGET_S, name=name)
     raise unknown_name("shop: seat", seat, ("dispatch", *SOLVERS))
