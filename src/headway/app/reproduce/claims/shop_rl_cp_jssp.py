@@ -25,7 +25,8 @@ CLAIMS = (
         text="The learned policy outperforms static dispatching rules, on shops larger than those it has seen as well.",
         source="abstract and results; the tables of gaps are not confirmed",
         hardware=ON,
-        here=f"{HERE}; eight sizes from 15x15 to 100x20, two of each for every seed; trained on 10x10 and 15x10",
+        here=f"{HERE}; eight sizes from 15x15 to 100x20, two of each for every seed; trained on 10x10, 15x10, 15x15 "
+        "and 20x10",
         ours="greedy",
         contestants={
             **LEARNED,
