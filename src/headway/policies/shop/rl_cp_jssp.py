@@ -57,14 +57,33 @@ class RlCpJssp:
     finish : bool
         Whether CP-SAT, with one worker, goes on from there with the rest of the budget; False by default.
 
+    Raises
+    ------
+    ConfigError
+        When `samples` is below 1.
+
+    Notes
+    -----
     Source: P. Tassel, M. Gebser, K. Schekotihin, "An End-to-End Reinforcement Learning Approach for Job-Shop Scheduling
     Problems Based on Constraint Programming", ICAPS 2023, arXiv 2306.05747.
-    Differences: the network also sees how much work is left of a job and of a machine (weights of 4 columns do not);
-    positions are counted from the end of a job, so that longer jobs look familiar; the No-Op's score is that of the
-    mean over legal jobs; all operations left are propagated, not a window of ten. Shipped weights are taught by rollouts
-    alone for 10 minutes of one processor (`headway.app.learning.rl_cp_jssp_sampled`): in equal time that came out better
-    than the published loop, which `headway train` runs and which taught those called ``"published"``, in 2 minutes.
-    Cost: for n operations of j jobs O(n (j + w)), w being what can start before the shortest candidate ends.
+
+    Faithful to the paper: choices and the No-Op, several jobs from one look, what is seen of five operations of a job,
+    the network, greedy or sampled use; the way of teaching is what `headway train` runs. Changed: the network also sees
+    how much work is left of a job and of a machine (weights of 4 columns do not); positions are counted from the end of
+    a job, so that longer jobs look familiar; the No-Op's score is that of the mean over legal jobs; all operations left
+    are propagated, not a window of ten. Shipped weights are taught by rollouts alone for 10 minutes of one processor
+    (`headway.app.learning.rl_cp_jssp_sampled`), better in equal time than the published loop, which taught
+    those called ``"published"`` in 2 minutes.
+
+    Cost: for n operations of j jobs O(n (j + w)), w being what can start before the shortest candidate ends; 100 jobs
+    on 20 machines take 0.3 s.
+
+    Examples
+    --------
+    >>> from headway.policies.shop.making import job_shop
+    >>> shop = job_shop("two", [[(0, 3), (1, 2)], [(0, 2), (1, 4)]])
+    >>> RlCpJssp().solve(shop, budget_s=1.0, rng=np.random.default_rng(0)).objective
+    8
     """
 
     def __init__(self, *, weights: str = "", samples: int = 1, finish: bool = False) -> None:
