@@ -12,13 +12,15 @@ CITY = (
 )
 WHO = {
     "learned": "the network, taught by PPO",
-    "flow": "min-cost flow through the next 90 minutes, planned anew at every decision; the paper has none",
+    "flow": "min-cost flow through the next hour, planned anew at every decision; the paper has none",
     "greedy": "each aircraft where it earns most at once",
     "genetic": "a plan of the whole day made in advance by a genetic algorithm, 18,000 plans tried",
     "random": "anything that is possible",
 }
 LONGEST, MEAN = Of("genetic", "slowest_decide_s"), Of("learned", "decide_s")
 """All of a genetic algorithm's planning is one decision."""
+BESIDE_FLOW = Size(ratio("profit", "learned", "flow"), 1.0, slack=0.05)
+"""Nobody claims this; it is what a strong baseline makes of the same day."""
 
 CLAIMS = (
     Claim(
@@ -34,14 +36,13 @@ CLAIMS = (
         directions=[
             *rising("profit", "random", "greedy", "learned"),
             *rising("profit", "genetic", "learned"),
-            *rising("profit", "flow", "learned"),
         ],
-        sizes=[Size(ratio("profit", "learned", "genetic"), 1.15, factor=1.15)],
+        sizes=[Size(ratio("profit", "learned", "genetic"), 1.15, factor=1.15), BESIDE_FLOW],
         notes=[
             "A plan made in advance meets a day that is otherwise: it earns less than greed. The published ratio may "
             "be to a genetic algorithm that was better, or planned more often.",
-            "Constants of aircraft and city are reconstructed. The last direction is ours: flows are a baseline that "
-            "the paper leaves out.",
+            "Constants of aircraft and city are reconstructed. That flows are about as good is no claim of the paper, "
+            "which leaves them out; in steps longer than five minutes they earn less.",
         ],
     ),
     Claim(
@@ -56,9 +57,8 @@ CLAIMS = (
         directions=[
             *rising("profit", "random", "greedy", "learned"),
             *rising("profit", "genetic", "learned"),
-            *rising("profit", "flow", "learned"),
         ],
-        sizes=[Size(ratio("profit", "learned", "genetic"), 1.15, factor=1.15)],
+        sizes=[Size(ratio("profit", "learned", "genetic"), 1.15, factor=1.15), BESIDE_FLOW],
         notes=["The network was never taught on such days; flows and the genetic algorithm use that all is known."],
     ),
     Claim(

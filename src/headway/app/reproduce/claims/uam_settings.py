@@ -14,8 +14,6 @@ from headway.policies.shop.uam_rule import UamRule
 from headway.sim.shop.uam_small import drawn_city, drawn_day
 
 NUM_CRAFTS = 40
-FLOW_SLOT_S = 450.0
-"""The best of the steps that were tried for flows: 450, 600 and 900 seconds."""
 
 
 WHO = ("learned", "flow", "greedy", "genetic", "random")
@@ -61,7 +59,7 @@ def played(seed: int, quick: bool, names: Iterable[str], *, is_sure: bool = Fals
 def _policy(name: str, quick: bool) -> Any:
     made: dict[str, Callable[[], Any]] = {
         "learned": UamGraphRl,
-        "flow": lambda: UamFlow(slot_s=FLOW_SLOT_S),
+        "flow": UamFlow,
         "greedy": lambda: UamRule(rule="greedy"),
         "genetic": lambda: UamGenetic(num_generations=30 if quick else 300),
         "random": lambda: UamRule(rule="random"),
