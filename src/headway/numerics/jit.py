@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -84,7 +85,8 @@ def _compiled(entry: Callable[P, T], inner: tuple[Callable[..., Any], ...]) -> C
     newest = max(map(_changed_at, (entry, *inner)))
     for file in _kept(entry):
         if file.stat().st_mtime <= newest:  # numba looks at the source of `entry` alone
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where nothing can be deleted, nothing has been kept by us
+                file.unlink()
     return cast("Callable[P, T]", njit(_nrt=False)(entry))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from headway.policies.shop.tabu import Tabu, random_line
 from headway.policies.shop.tabu_elites import Elites
 from headway.policies.shop.tabu_model import Model, model_of
 from headway.policies.shop.tabu_run import Runs
+from headway.sim.shop.instances.door import read_one
 from policies.shop.shops import FT06, flexible_shops, flow_shops, job_shops, projects
+
+PUBLIC = Path(__file__).parents[4] / "shared" / "data" / "sched" / "jssp.jsonl.gz"
 
 
 class Bench:
@@ -253,3 +257,11 @@ def test_a_schedule_becomes_a_line_and_the_same_schedule_again() -> None:
     schedule = model.schedule(random_line(model, np.random.default_rng(2)))
     assert isinstance(schedule, Schedule)
     assert model.schedule(model.line(schedule)) == schedule
+
+
+@pytest.mark.skipif(not PUBLIC.is_file(), reason="public instances are not here")
+@pytest.mark.parametrize(("name", "optimum"), [("la01", 666), ("la03", 597), ("la05", 593)])
+def test_public_job_shops_are_solved(name: str, optimum: int) -> None:
+    problem = read_one(PUBLIC, name)
+    result = Tabu(max_moves=20_000).solve(problem, budget_s=60.0, rng=np.random.default_rng(0))
+    assert result.objective == optimum
