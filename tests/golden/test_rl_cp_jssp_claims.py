@@ -10,12 +10,11 @@ from headway.app.reproduce.judge import judge
 ID = "shop/rl-cp-jssp"
 
 
-def test_it_beats_static_rules_on_small_shops() -> None:
+def test_it_beats_static_rules() -> None:
+    """On the smallest and the largest size, two of each."""
     (claim,) = chosen(ID, ("rules",))
-    found = judge(claim, [claim.measure(seed, True) for seed in range(3)]).measured
-    for rule in ("fifo", "spt", "mopnr", "mwkr"):
-        assert found["greedy"]["over_bound"].mean < found[rule]["over_bound"].mean, rule
-    assert found["sampled"]["over_bound"].mean < found["greedy"]["over_bound"].mean
+    verdict = judge(claim, [claim.measure(seed, True) for seed in (0, 1)])
+    assert [one.name for one in verdict.directions if not one.holds] == []
 
 
 @pytest.mark.slow
