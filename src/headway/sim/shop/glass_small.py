@@ -11,8 +11,10 @@ from headway.core.learning import Asking
 from headway.core.nouns import Seconds
 from headway.core.session import arrival_stream, truth_stream
 from headway.policies.shop.glass_board import Layout
-from headway.policies.shop.glass_bound import robot_bound_s
+from headway.policies.shop.glass_bound import cycle_bound_s, robot_bound_s
+from headway.policies.shop.glass_flow_robots import GlassFlowRobots
 from headway.policies.shop.glass_nouns import Axis, Cell, Glass, Kind, Robot, Station
+from headway.sim.shop.episodes import episode
 from headway.sim.shop.glass_world import CellWorld, HiddenGlass
 
 Region = Literal["transport", "process", "between"]
@@ -140,10 +142,6 @@ def learning_cell(seed: int) -> Cell:
 
 def start(seed: int, num_glasses: int = 24) -> Asking[float]:
     """Begin an episode of a drawn cell, for learners; its rewards are explained at `reward`."""
-    from headway.policies.shop.glass_bound import cycle_bound_s
-    from headway.policies.shop.glass_flow_robots import GlassFlowRobots
-    from headway.sim.shop.episodes import episode
-
     rng = np.random.default_rng([seed, 1])
     world = drawn_world(learning_cell(seed), num_glasses, seed, noise=float(rng.choice([0.0, 0.1, 0.3])))
     cycle_s = cycle_bound_s(world.view.layout)

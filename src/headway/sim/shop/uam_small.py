@@ -10,7 +10,9 @@ from msgspec import structs
 from headway.core.learning import Asking
 from headway.core.nouns import Seconds
 from headway.core.session import arrival_stream, truth_stream
+from headway.policies.shop.uam_graph_rl import UamGraphRl
 from headway.policies.shop.uam_nouns import City, Floats, Model, Shift, Vertiport
+from headway.sim.shop.episodes import episode
 from headway.sim.shop.uam_world import Closure, FleetWorld, Hidden
 
 CITY = 7
@@ -164,9 +166,6 @@ def part_of_day(seed: int, num_crafts: int = 40) -> FleetWorld:
 
 def start(seed: int) -> Asking[float]:
     """Begin a part of a day, for learners; rewards are profit in fares of a full aircraft."""
-    from headway.policies.shop.uam_graph_rl import UamGraphRl
-    from headway.sim.shop.episodes import episode
-
     world = part_of_day(seed)
     return episode(world, UamGraphRl(), lambda one: one.view.profit / worth_of(one.view.city), seed=seed)
 
