@@ -72,7 +72,7 @@ CLAIMS = (
         contestants={name: WHO[name] for name in ("learned", "genetic")},
         measure=settings.deciding,
         directions=[Below(MEAN, LONGEST)],
-        sizes=[Size(Ratio(LONGEST, MEAN), 1000.0, factor=10.0)],
+        sizes=[Size(Ratio(LONGEST, MEAN), 1000.0, at_least=True)],
         notes=[
             "The genetic algorithm plays a day in a third of a millisecond here, and 18,000 of them; the ratio is as "
             "large as one lets it search long.",
