@@ -84,6 +84,7 @@ def a_task(**more: Any) -> tuple[Task, ...]:
         ),
         ({"jobs": (Job(name="a"), Job(name="a"))}, "jobs must have names unlike each other, got a twice"),
         ({"tasks": a_task(name="J1.0")}, r"tasks must have names unlike each other, got J1\.0 twice"),
+        ({"downtimes": (Downtime(0, 5, 5),)}, "a downtime must name a resource and end after it starts"),
         ({"downtimes": (Downtime(0, 5, 3),)}, "a downtime must name a resource and end after it starts"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from headway.policies.shop.making import flow_shop, job_shop, project, single_machine
-from headway.policies.shop.problem import Downtime, Job, Problem
+from headway.policies.shop.problem import Downtime, Job, Mode, Problem, Task
 from headway.policies.shop.schedule import Schedule, faults, job_ends, leaves, objective
 
 TWO = job_shop("two", [[(0, 3), (1, 2)], [(1, 4), (0, 1)]])
@@ -86,3 +86,9 @@ def test_tardiness_on_one_machine() -> None:
     problem = single_machine("one", [3, 2], [3, 4], [1.0, 10.0])
     assert objective(problem, Schedule((0, 3), (0, 0))) == 10.0
     assert objective(problem, Schedule((2, 0), (0, 0))) == 2.0
+
+
+def test_who_needs_nothing_of_a_resource_may_run_while_it_is_down() -> None:
+    plan = project("one", [4], [[0]], [[]], [1])
+    none = (Task((Mode(4, ((0, 0),)),)),)
+    assert faults(replace(plan, tasks=none, downtimes=(Downtime(0, 1, 2),)), Schedule((0,), (0,))) == []

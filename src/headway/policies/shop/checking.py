@@ -30,7 +30,7 @@ def check(problem: Problem) -> None:
         if not 0 <= job.weight < math.inf:
             raise _wrong(problem, f"weight of {problem.job_name(number)} must be >= 0, finite", f"got {job.weight}")
     for down in problem.downtimes:
-        if not (0 <= down.resource < problem.num_resources and 0 <= down.start <= down.end):
+        if not (0 <= down.resource < problem.num_resources and 0 <= down.start < down.end):
             raise _wrong(problem, "a downtime must name a resource and end after it starts", f"got {down}")
     in_order(problem)
 

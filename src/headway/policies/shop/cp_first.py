@@ -65,7 +65,7 @@ def _one_by_one(problem: Problem) -> Schedule | None:
 
 def _after_downtimes(problem: Problem, mode: Mode, begin: int) -> int:
     """Return when a mode can run without a downtime of what it needs."""
-    used = {resource for resource, _ in mode.needs}
+    used = {resource for resource, amount in mode.needs if amount}
     for down in sorted(problem.downtimes, key=lambda one: one.start):
         if down.resource in used and begin < down.end and down.start < begin + mode.duration:
             begin = down.end
@@ -150,7 +150,7 @@ class _Dispatch:
     def _fits(self, mode: Mode, now: int) -> bool:
         if any(self._free[resource] < amount for resource, amount in mode.needs):
             return False
-        used = {resource for resource, _ in mode.needs} if self._problem.downtimes else set()
+        used = {resource for resource, amount in mode.needs if amount} if self._problem.downtimes else set()
         end = now + mode.duration
         return all(
             down.resource not in used or end <= down.start or down.end <= now for down in self._problem.downtimes

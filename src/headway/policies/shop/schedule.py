@@ -119,14 +119,15 @@ def _of_resources(problem: Problem, schedule: Schedule) -> Iterator[str]:
 
 
 def _use(problem: Problem, schedule: Schedule) -> dict[int, list[tuple[int, int, int, int]]]:
-    """Return (start, end, amount, task) by resource, of what takes time."""
+    """Return (start, end, amount, task) by resource, of what takes time and some of it."""
     use: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
     left = leaves(problem, schedule)
     for number in range(problem.num_tasks):
         start = schedule.starts[number]
         if left[number] > start:
             for resource, amount in mode_of(problem, schedule, number).needs:
-                use[resource].append((start, left[number], amount, number))
+                if amount:
+                    use[resource].append((start, left[number], amount, number))
     return use
 
 
