@@ -88,6 +88,14 @@ def test_what_cannot_be_done_is_infeasible_and_says_why(tmp_path: Path) -> None:
     assert "Infeasible: J0 cannot end before 9, and must by 5" in said
 
 
+def test_large_numbers_are_printed_in_full_and_constructors_do_not_ask_for_time(tmp_path: Path) -> None:
+    (tmp_path / "large.txt").write_text("1 1\n0 123456789\n")
+    assert "makespan 123456789, proven" in told(str(tmp_path / "large.txt"))
+    said = told(str(with_deadline(tmp_path)), "--planner", "giffler-thompson", status=1)
+    assert "Nothing found:" in said
+    assert "another --planner" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -99,6 +107,8 @@ def test_what_cannot_be_done_is_infeasible_and_says_why(tmp_path: Path) -> None:
         (("ft06", "--objective", "total_tardiness"), "must have due times"),
         (("ft06", "--planner", "cp-sat", "--set", "wrokers=2"), "wrokers"),
         (("ft06", "--gantt", "plan.xyz"), "must end in"),
+        (("ft06", "--no-swap"), "--no-swap must come with --blocking"),
+        (("project", "--blocking"), "--blocking must have jobs whose tasks follow each other, project is a project"),
     ],
 )
 def test_bad_input_is_one_sentence(words: tuple[str, ...], said: str) -> None:

@@ -92,6 +92,7 @@ def test_an_interrupted_search_keeps_what_it_began_with(monkeypatch: pytest.Monk
     scripted(monkeypatch, Scripted(KeyboardInterrupt))
     assert solve(TWO, start=BETTER).schedule == BETTER
     assert solve(TWO).status == "unknown"
+    assert solve(TWO, "cp-sat").solver == "shop/cp-sat"
 
 
 def test_a_schedule_that_breaks_a_rule_is_never_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +131,14 @@ def test_files_of_other_problems_are_refused(tmp_path: Path) -> None:
     write_result(tmp_path / "plan.json", TWO, Result(solver="s", status="feasible", schedule=GOOD, objective=8.0))
     with pytest.raises(ConfigError, match=r"must place every task of ft06, J0\.2 is missing"):
         read_schedule(tmp_path / "plan.json", FT06)
+    write_result(
+        tmp_path / "big.json", FT06, Result(solver="s", status="feasible", schedule=Schedule((0,) * 36, (0,) * 36))
+    )
+    with pytest.raises(ConfigError, match=r"must place only tasks of two, got J\d\.\d"):
+        read_schedule(tmp_path / "big.json", TWO)
+    same = replace(TWO, tasks=tuple(replace(task, name="x") for task in TWO.tasks))
+    with pytest.raises(ConfigError, match="must have names of their own, x is several"):
+        read_schedule(tmp_path / "plan.json", same)
     (tmp_path / "other.json").write_text("[1, 2]")
     with pytest.raises(ConfigError, match="must be a result of `headway solve --out`"):
         read_schedule(tmp_path / "other.json", TWO)

@@ -118,6 +118,14 @@ def test_progress_is_told() -> None:
     assert [one.at_s for one in news] == sorted(one.at_s for one in news)
 
 
+def test_the_first_schedule_is_told_whole_so_that_nobody_loses_it() -> None:
+    told: list[Progress] = []
+    shop = job_shop("many", [[(0, 3), (1, 2)], [(1, 4), (0, 1)]] * 20)
+    CpSat(workers=1).solve(shop, budget_s=2.0, rng=np.random.default_rng(0), tell=told.append)
+    assert told[0].schedule is not None
+    assert faults(shop, told[0].schedule) == []
+
+
 def test_a_wide_gap_is_no_proof() -> None:
     found = CpSat(workers=1, gap_frac=1.0).solve(ft06(), budget_s=20, rng=np.random.default_rng(0))
     assert found.bound is not None

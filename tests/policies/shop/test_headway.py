@@ -107,6 +107,12 @@ def test_no_budget_gives_the_first_schedule() -> None:
     assert result.took_s < 1.0
 
 
+def test_a_plan_that_meets_a_bound_is_proven_without_a_search() -> None:
+    shop = job_shop("row", [[(0, 5), (1, 1)]] * 30)
+    result = Headway(exact="never").solve(shop, budget_s=60.0, rng=np.random.default_rng(0))
+    assert (result.status, result.objective, result.bound) == ("optimal", 151, 151)
+
+
 def test_what_cannot_be_is_said() -> None:
     pytest.importorskip("ortools")
     problem = job_shop("late", [[(0, 5)], [(0, 5)]], jobs=(Job(deadline=7, name="a"), Job(deadline=7, name="b")))

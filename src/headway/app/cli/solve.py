@@ -65,6 +65,7 @@ def solve(
     from headway.app.solving.files import plain, read_schedule, write_result
     from headway.app.solving.problems import given
     from headway.app.solving.solve import solve as solved
+    from headway.core.errors import ConfigError
     from headway.core.parameters import settings
 
     if list_ or not file:
@@ -74,6 +75,8 @@ def solve(
     studying.check_figures(None, plot)
     studying.check_files(out_file, kinds=(".json",))
     budget_s = seconds(time_limit, "--time-limit")
+    if no_swap and not blocking:
+        raise ConfigError("solve: --no-swap must come with --blocking, came without. Add --blocking.")
     problem = given(file, objective=objective, blocking=blocking, swap=not no_swap)
     first = read_schedule(start, problem) if start else None
     if not json:
@@ -136,7 +139,7 @@ def _shown(budget_s: float, json: bool) -> Iterator[Callable[[SearchProgress], N
     def tell(progress: SearchProgress) -> None:
         is_better = progress.objective is not None and progress.objective != best["objective"]
         best.update({k: v for k in best if (v := getattr(progress, k)) is not None})
-        said = ", ".join(f"{name} {value:g}" for name, value in best.items() if value is not None)
+        said = ", ".join(f"{name} {_exact(value)}" for name, value in best.items() if value is not None)
         bar.update(task, description=said)
         if is_better and not err().is_terminal and not json:
             err().print(f"{progress.at_s:8.2f} s  {said}", markup=False)
@@ -174,17 +177,22 @@ def _verdict(problem: Problem, result: Result) -> str:
     if result.status == "infeasible":
         return f"Infeasible: {result.why or 'the solver proved it and cannot say why'} ({who})."
     if result.objective is None:
-        return f"Nothing found in time ({who}). Allow more with --time-limit."
+        return f"Nothing found: {result.why or 'no plan came up'} ({who}). Allow more time or try another --planner."
     goal = problem.objective.replace("_", " ")
-    words = f"{result.status}: {goal} {result.objective:g}"
+    words = f"{result.status}: {goal} {_exact(result.objective)}"
     if result.bound is not None and result.gap_frac:
-        words += f", at least {result.bound:g} (gap {result.gap_frac:.2%})"
+        words += f", at least {_exact(result.bound)} (gap {result.gap_frac:.2%})"
     elif result.status == "optimal":
         words += ", proven"
     if problem.best_known is not None and problem.best_known > 0:
         beyond = result.objective / problem.best_known - 1
         words += f"; best known {problem.best_known} ({beyond:+.2%})"
     return f"{words} ({who})" + (f"; {result.why}" if result.why else "")
+
+
+def _exact(value: float) -> str:
+    """Return a number with all digits of a large objective."""
+    return f"{value:.12g}"
 
 
 def _print_lines(problem: Problem, result: Result) -> None:

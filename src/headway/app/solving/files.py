@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,19 @@ def read_schedule(path: Path, problem: Problem) -> Schedule:
             f"{path}: must be a result of `headway solve --out`, got: {error}. Write it again."
         ) from error
     names = [problem.task_name(task) for task in range(problem.num_tasks)]
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise ConfigError(
+            f"{path}: tasks of {problem.name} must have names of their own, {doubled[0]} is several tasks."
+        )
     missing = [name for name in names if name not in found]
     if missing:
         raise ConfigError(
             f"{path}: must place every task of {problem.name}, {missing[0]} is missing. Is it of another problem?"
         )
+    if len(found) > len(names):
+        other = next(name for name in found if name not in names)
+        raise ConfigError(f"{path}: must place only tasks of {problem.name}, got {other}. Is it of another problem?")
     return Schedule(tuple(found[name][0] for name in names), tuple(found[name][1] for name in names))
 
 

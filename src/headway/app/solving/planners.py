@@ -21,6 +21,11 @@ def planners() -> list[catalogue.Row]:
     return [row for row in catalogue.rows(FAMILY) if row.seat in SOLVERS]
 
 
+def qualified(name: str) -> str:
+    """Return the id that a name with or without its family means."""
+    return name if "/" in name else f"{FAMILY}/{name}"
+
+
 def planner(name: str, params: Mapping[str, Any], *, workers: int = 0) -> Solver:
     """Build a solver.
 
@@ -39,7 +44,7 @@ def planner(name: str, params: Mapping[str, Any], *, workers: int = 0) -> Solver
         When there is no such solver, or its parameters are wrong.
     """
     known = [row.id for row in planners()]
-    id_ = name if "/" in name else f"{FAMILY}/{name}"
+    id_ = qualified(name)
     if id_ not in known:
         raise unknown_name("planner", name, known, "headway solve --list")
     cls = catalogue.load(id_)

@@ -40,6 +40,11 @@ def given(said: str, *, objective: str = "", blocking: bool = False, swap: bool 
             f"solve: --objective {objective} must have due times, {problem.name} has none. Choose another."
         )
     if blocking:
+        if problem.chains is None:
+            raise ConfigError(
+                f"solve: --blocking must have jobs whose tasks follow each other, {problem.name} is a {problem.kind}. "
+                "Leave it out."
+            )
         changes |= {"blocking": True, "swap": swap}
     if changes:  # what is known of the file's problem is not known of this one
         changes |= {"best_known": None, "bound": None}

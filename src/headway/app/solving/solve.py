@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from headway.app.solving.planners import DEFAULT, planner
+from headway.app.solving.planners import DEFAULT, planner, qualified
 from headway.core.errors import ConfigError, PlanError
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.checking import check
@@ -101,7 +101,7 @@ def _solve(
     except KeyboardInterrupt:
         cost = None if best.schedule is None else objective(problem, best.schedule)
         return Result(
-            solver=name,
+            solver=qualified(name),
             status="unknown" if cost is None else "feasible",
             schedule=best.schedule,
             objective=cost,

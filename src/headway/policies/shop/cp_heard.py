@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from headway.numerics.stopwatch import Stopwatch
 from headway.policies.shop.cp_objective import Scale
 from headway.policies.shop.result import Progress
+from headway.policies.shop.schedule import Schedule
 from headway.policies.shop.seats import Tell
 
 
@@ -35,7 +38,7 @@ class Heard:
         """Hear of a bound, in the solver's units."""
         self.told(None, self.scale.bound(bound))
 
-    def told(self, objective: float | None, bound: float | None) -> None:
+    def told(self, objective: float | None, bound: float | None, schedule: Schedule | None = None) -> None:
         """Note a schedule's cost, a bound, or both, where they are news."""
         before = (self._objective, self.least)
         if objective is not None and (self._objective is None or objective < self._objective):
@@ -45,4 +48,4 @@ class Heard:
         if (self._objective, self.least) != before:
             self.history.append(Progress(self.watch.spent_s, self._objective, self.least))
             if self._tell is not None:
-                self._tell(self.history[-1])
+                self._tell(replace(self.history[-1], schedule=schedule))

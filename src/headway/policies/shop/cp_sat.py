@@ -107,7 +107,7 @@ class CpSat:
         least = least_makespan(problem, found) if problem.objective == "makespan" else 0
         heard = Heard(watch, tell)
         if known:
-            heard.told(float(objective(problem, known)), float(least))
+            heard.told(float(objective(problem, known)), float(least), known)
             if objective(problem, known) <= least or not budget_s or num_orders(problem) > MOST_ORDERS:
                 return _made(problem, known, float(least), heard)
             if problem.objective == "makespan":

@@ -13,6 +13,7 @@ from headway.core.errors import ConfigError, missing_extra
 from headway.core.nouns import Seconds
 from headway.core.parameters import decode
 from headway.numerics.stopwatch import Stopwatch
+from headway.policies.shop.cp_windows import least_makespan, windows
 from headway.policies.shop.flow_model import flow_model
 from headway.policies.shop.incumbent import Incumbent
 from headway.policies.shop.job_orders import search_orders
@@ -108,6 +109,8 @@ class Headway:
         is_exact = self._is_exact()
         best = Incumbent(problem, NAME, watch, tell)
         best.offer(start)
+        if problem.objective == "makespan":
+            best.prove(float(least_makespan(problem, windows(problem))))
         for part, share in self._parts(problem, is_exact):
             if best.is_proven or (best.schedule is not None and watch.is_over):
                 break

@@ -104,7 +104,7 @@ class Tabu:
         watch = Stopwatch(budget_s)
         check_shop(problem, "shop/tabu")
         best = Incumbent(problem, "shop/tabu", watch, tell)
-        first = _first(best, start)
+        first = _first(best, start, watch)
         model = model_of(problem, first.modes)
         best.prove(model.bound)
         if model.num_tasks and not watch.is_over and not best.is_proven:
@@ -126,18 +126,17 @@ class Tabu:
             line = elites.between() if elites.is_full else random_line(model, rng)
 
 
-def _first(best: Incumbent, start: Schedule | None) -> Schedule:
+def _first(best: Incumbent, start: Schedule | None, watch: Stopwatch) -> Schedule:
     """Offer the start, or schedules by rules; returns one to begin from."""
     if best.offer(start) and best.schedule is not None:
         return best.schedule
-    found = [
-        generate(best.problem, rule(name), non_delay=non_delay)
-        for name in ("mwkr", "fdd/mwkr", "mopnr")
-        for non_delay in (True, False)
-    ]
-    for schedule in found:
-        best.offer(schedule)
-    return best.schedule or found[0]
+    for name in ("mwkr", "fdd/mwkr", "mopnr"):
+        for non_delay in (True, False):
+            found = generate(best.problem, rule(name), non_delay=non_delay)
+            best.offer(found)
+            if watch.is_over:  # large shops: the first is what there is time for
+                return best.schedule or found
+    return best.schedule or found
 
 
 def random_line(model: Model, rng: np.random.Generator) -> list[int]:
