@@ -23,7 +23,7 @@ class Exact(Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     links : tuple of Link
-        The best found; empty when there are none yet.
+        The best found, those of the start where nothing better was; empty when there are none.
     link_s : int
         How long they last in all.
     bound_s : float
@@ -70,7 +70,7 @@ def exact(
     seed : int
         Of the solver, >= 0.
     start : sequence of Link
-        Links to begin with.
+        Links to begin with, which keep every rule.
 
     Raises
     ------
@@ -91,9 +91,11 @@ def exact(
     _hint(model, choices, start)
     wanted = [variable for choice in choices for variable in (choice.is_used, choice.start, choice.end)]
     outcome = cp.solve(model, wanted, budget_s=budget_s, workers=workers, seed=seed)
-    links = _links(choices, outcome.values)
-    bound = min(outcome.bound if outcome.bound is not None else float(problem.most_s), float(problem.most_s))
-    return Exact(links=links, link_s=link_s(links), bound_s=bound, status=outcome.status)
+    links = max(_links(choices, outcome.values), tuple(start), key=link_s)
+    is_proven = outcome.bound is not None and outcome.bound >= link_s(links)  # a search cut short may say anything
+    bound = min(outcome.bound if is_proven and outcome.bound is not None else problem.most_s, problem.most_s)
+    status = "feasible" if links and outcome.status == "unknown" else outcome.status
+    return Exact(links=links, link_s=link_s(links), bound_s=float(bound), status=status)
 
 
 def _usable(problem: LinkProblem, task: LinkTask) -> list[Window]:
