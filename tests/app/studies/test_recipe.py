@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from headway.app.studies.job import job_of, scenario_of
+from headway.app.studies.choice import Choice
+from headway.app.studies.job import Job, job_of, play, scenario_of
 from headway.app.studies.overrides import changed
 from headway.app.studies.recipe import Recipe, read_recipe
 from headway.core.errors import ConfigError, UnknownName
@@ -135,3 +136,10 @@ def test_a_policy_is_picked_by_the_name_the_recipe_gives_it(recipe: Recipe) -> N
 def test_wrong_settings_are_refused(recipe: Recipe, pair: str, says: str) -> None:
     with pytest.raises((ConfigError, UnknownName), match=says):
         changed(recipe, pairs=[pair])
+
+
+def test_a_policy_for_another_kind_of_work_is_refused_in_one_sentence() -> None:
+    with pytest.raises(
+        ConfigError, match="policy shop/blocking-rule must fit the scenario of shop, it needs no-buffers"
+    ):
+        play(Job(family="shop", setting={}, policy=Choice(id="shop/blocking-rule")))

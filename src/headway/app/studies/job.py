@@ -16,7 +16,8 @@ from msgspec import Struct
 from headway import __version__
 from headway.app.studies.choice import Choice
 from headway.app.studies.recipe import Recipe, scenario_class
-from headway.core.errors import HeadwayError
+from headway.core import catalogue
+from headway.core.errors import ConfigError, HeadwayError
 from headway.core.nouns import Seconds
 from headway.core.parameters import decode
 from headway.core.report import Report
@@ -90,6 +91,17 @@ def job_of(recipe: Recipe, policy: Choice, *, seed: int = 0, load: float = 1.0) 
     return Job(family=recipe.family, setting=recipe.setting, policy=policy, seed=seed, load=load, where=recipe.path)
 
 
+def _refuse_unfit(job: Job) -> None:
+    """Raise for a policy whose kind of work the scenario does not have, where the scenario says what it has."""
+    offers: frozenset[str] | None = getattr(scenario_class(job.family), "CAN", None)
+    missing = set() if offers is None else catalogue.needs(job.policy.id, job.policy.params) - offers
+    if missing:
+        raise ConfigError(
+            f"{job.where}: policy {job.policy.id} must fit the scenario of {job.family}, it needs "
+            f"{' and '.join(sorted(missing))}, which only a world of its own has. Choose another policy."
+        )
+
+
 def play(
     job: Job,
     *,
@@ -104,6 +116,7 @@ def play(
     HeadwayError
         When it cannot be played.
     """
+    _refuse_unfit(job)
     scenario = scenario_of(job)
     return scenario.play(
         job.policy.build(),

@@ -54,6 +54,8 @@ class ShopScenario:
         When anything is out of its range.
     """
 
+    CAN: frozenset[str] = frozenset()
+    """What it has beyond job shops, for mechanisms that need more."""
     NUM_WORKS = "jobs.num"
     """Where a recipe says how many there are."""
 
