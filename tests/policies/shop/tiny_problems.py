@@ -80,7 +80,9 @@ def with_limits(draw: st.DrawFn, problem: Problem) -> Problem:
     downtimes = []
     if draw(seldom):
         start = draw(st.integers(0, 4))
-        downtimes.append(Downtime(draw(st.integers(0, problem.num_resources - 1)), start, start + draw(SHORT)))
+        downtimes.append(
+            Downtime(draw(st.integers(0, problem.num_resources - 1)), start, start + draw(st.integers(1, 3)))
+        )
     return replace(problem, tasks=tuple(tasks), jobs=tuple(jobs), downtimes=tuple(downtimes))
 
 

@@ -216,6 +216,14 @@ WRONG = {
         PSPLIB.replace("  4      1     0       0    0\n", ""),
         "4 activities must",
     ),
+    "endless number": (
+        "a.txt",
+        ROWS.replace("3", "9" * 5000, 1),
+        r"must be a whole number, got '9{100,160}\.\.\.",
+    ),
+    "endless table": ("a.txt", TABLES.replace("3", "9" * 5000, 1), r"must .*, got '9{100,160}\.\.\."),
+    "endless size": ("a.txt", f"2 {'9' * 5000}.0\n3 4\n", r"must .*, got '9{100,160}\.\.\."),
+    "endless json": ("a.json", f'{{"p": [{"9" * 5000}], "d": [1]}}', "it must be an instance, got Exceeds the limit"),
     "rcp truncated": ("a.rcp", PATTERSON[:20], "must follow, got the end of the file"),
     "rcp need": (
         "a.rcp",

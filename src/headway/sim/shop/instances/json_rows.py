@@ -37,6 +37,8 @@ def read_json(where: str, name: str, text: str) -> Problem | list[Problem]:
         rows = _rows(text)
     except json.JSONDecodeError as error:
         raise wrong(where, "it must be JSON", error.msg, error.lineno) from None
+    except ValueError as error:  # of digits without end
+        raise wrong(where, "it must be an instance", str(error)) from None
     except RecursionError:
         raise wrong(where, "it must be an instance", "brackets within brackets without end") from None
     found = [_problem(f"{where}: line {number}" if number else where, name, row) for number, row in rows]

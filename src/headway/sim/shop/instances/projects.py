@@ -41,7 +41,7 @@ def read_psplib(where: str, name: str, text: str) -> Problem:
 def _num_resources(where: str, text: str) -> tuple[int, int]:
     counts = {}
     for kind in ("renewable", "nonrenewable", "doubly constrained"):
-        found = re.search(rf"^\s*-\s*{kind}\s*:\s*(\d+)", text, re.MULTILINE | re.IGNORECASE)
+        found = re.search(rf"^\s*-\s*{kind}\s*:\s*(\d{{1,9}})", text, re.MULTILINE | re.IGNORECASE)
         counts[kind] = int(found[1]) if found else 0
     if counts["doubly constrained"]:
         raise wrong(where, "resources must be renewable", "doubly constrained ones", advice="They are not supported")
@@ -49,7 +49,7 @@ def _num_resources(where: str, text: str) -> tuple[int, int]:
 
 
 def _check_count(where: str, text: str, count: int) -> None:
-    said = re.search(r"^\s*jobs\s*\(.*?\)\s*:\s*(\d+)", text, re.MULTILINE | re.IGNORECASE)
+    said = re.search(r"^\s*jobs\s*\(.*?\)\s*:\s*(\d{1,9})", text, re.MULTILINE | re.IGNORECASE)
     if said and int(said[1]) != count:
         raise wrong(where, f"{said[1]} activities must have durations, as the head says", str(count), advice=CUT_OFF)
 

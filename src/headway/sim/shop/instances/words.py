@@ -12,6 +12,10 @@ ADVICE = "Mend the file"
 CUT_OFF = "It seems to be cut off"
 LARGEST = 10**9
 """Of any number in a file: sums of such numbers are still far from the end of 64 bits."""
+LONGEST = 40
+"""Of a number, in characters."""
+SHOWN = 160
+"""So much of what came is shown in a complaint."""
 MOST = 10**6
 """Of jobs, machines, activities and resources in a file."""
 
@@ -44,13 +48,14 @@ def lines(text: str, comment: str = "#") -> list[Line]:
 def wrong(where: str, must: str, came: str, line: int | None = None, advice: str = ADVICE) -> ConfigError:
     """Build the error for an instance that cannot be read."""
     place = where if line is None else f"{where}: line {line}"
-    return ConfigError(f"{place}: {must}, got {came}. {advice}.")
+    shown = came if len(came) <= SHOWN else f"{came[:SHOWN]}..."
+    return ConfigError(f"{place}: {must}, got {shown}. {advice}.")
 
 
 def is_whole(word: str) -> bool:
-    """Say whether a word is a whole number, as ``3``, ``-3`` or ``3.0``."""
+    """Say whether a word is a whole number, as ``3``, ``-3`` or ``3.0``, and not beyond all reason."""
     digits = word.removeprefix("-").removesuffix(".0")
-    return digits.isascii() and digits.isdigit()
+    return digits.isascii() and digits.isdigit() and len(digits) <= LONGEST
 
 
 class Numbers:
