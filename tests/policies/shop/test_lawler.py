@@ -86,3 +86,9 @@ def test_what_no_order_alone_settles_is_refused(solver: Lawler | SubsetDp, got: 
         problem = replace(problem, tasks=(*problem.tasks[:2], replace(problem.tasks[2], fixed_start=20)))
     with pytest.raises(ConfigError, match=got):
         solver.solve(problem, budget_s=5, rng=np.random.default_rng(0))
+
+
+def test_times_that_it_could_not_tell_apart_are_refused() -> None:
+    problem = single_machine("long", [10**9] * 9, [0] * 9)
+    with pytest.raises(ConfigError, match="must end before 8589934592, got 9000000000"):
+        Lawler().solve(problem, budget_s=5, rng=np.random.default_rng(0))

@@ -16,6 +16,8 @@ from headway.policies.shop.seats import Tell
 from headway.policies.shop.smtt_rules import sequence
 
 NAME = "shop/lawler"
+MOST_TIME = 1 << 33
+"""Subproblems are remembered by numbers of 64 bits, of which a time has so much."""
 STEPS = 10_000
 """Subproblems between two looks at the stopwatch."""
 
@@ -128,5 +130,8 @@ def _check(problem: Problem, machine: OneMachine) -> None:
         came = "one of unequal weights" if is_weighted else problem.objective
         raise ConfigError(f"{NAME}: objective must be total tardiness, got {came}. Try shop/cp-sat.")
     check_plain(problem, NAME)
+    end = machine.begin + machine.durations.sum()
+    if end >= MOST_TIME:
+        raise ConfigError(f"{NAME}: all jobs must end before {MOST_TIME}, got {end:.0f}. Use a coarser unit of time.")
     if len(machine.tasks) >= 1024:
         raise ConfigError(f"{NAME}: problem must have fewer than 1024 jobs, got {len(machine.tasks)}. Use a rule.")
