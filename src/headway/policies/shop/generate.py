@@ -280,6 +280,6 @@ def generate(problem: Problem, rule: Rule, *, non_delay: bool = True) -> Schedul
     >>> from headway.policies.shop.rules import rule
     >>> shop = job_shop("two", [[(0, 3), (1, 2)], [(0, 2), (1, 4)]])
     >>> generate(shop, rule("mwkr")).starts
-    (2, 5, 0, 2)
+    (2, 6, 0, 2)
     """
     return Generation(problem, rule, non_delay=non_delay).run()

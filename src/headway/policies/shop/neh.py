@@ -38,7 +38,7 @@ class Neh:
     >>> from headway.policies.shop.making import flow_shop
     >>> shop = flow_shop("three", [[1, 4], [3, 2], [2, 2]], permutation=True)
     >>> Neh().solve(shop, budget_s=1.0, rng=np.random.default_rng(0)).objective
-    9.0
+    9
     """
 
     def solve(
