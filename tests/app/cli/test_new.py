@@ -39,10 +39,11 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_written_passes_its_checks_and_its_tests_at_once(checkout: Path) -> None:
+@pytest.mark.parametrize("family", SEATS)
+def test_what_is_written_passes_its_checks_and_its_tests_at_once(checkout: Path, family: str) -> None:
     ids = []
-    for seat in SEATS["serving"]:
-        ids.append(f"serving/my_{seat}")
+    for seat in SEATS[family]:
+        ids.append(f"{family}/my_{seat}")
         done = in_project(
             checkout, "-m", "headway.app.cli", "new", ids[-1], "--seat", seat, "--title", 'A "quoted" title'
         )
@@ -56,7 +57,7 @@ def test_what_is_written_passes_its_checks_and_its_tests_at_once(checkout: Path)
     config = SOURCE.parents[1] / "pyproject.toml"
     new_files = [str(path) for path in checkout.rglob("*my_*.py")]
     linted = in_project(checkout, "-m", "ruff", "check", "--no-cache", "--config", str(config), *new_files)
-    assert len(new_files) == 2 * len(SEATS["serving"])
+    assert len(new_files) == 2 * len(SEATS[family])
     assert linted.returncode == 0, linted.stdout
 
 

@@ -13,8 +13,12 @@ from headway.app.cli.output import Json, out, print_json
 def new(
     id: Annotated[str, typer.Argument(metavar="FAMILY/NAME", help="Such as serving/my_batcher.")],
     seat: Annotated[
-        str, typer.Option(help="The seat it takes: batch, route, admit, order, evict, predict or migrate.")
-    ] = "batch",
+        str,
+        typer.Option(
+            help="The seat it takes: batch (if left out), route, admit, order, evict, predict or migrate of serving; "
+            "dispatch (if left out) or construct of shop."
+        ),
+    ] = "",
     title: Annotated[str, typer.Option(help="Of the publication.")] = "",
     authors: Annotated[str, typer.Option(help="Of the publication.")] = "",
     year: Annotated[int | None, typer.Option(help="Of the publication; this year if left out.")] = None,

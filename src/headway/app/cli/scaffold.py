@@ -17,8 +17,11 @@ from headway.app.cli.project import Project, find_project
 from headway.core import catalogue
 from headway.core.errors import ConfigError, unknown_name
 
-SEATS = {"serving": ("batch", "route", "admit", "order", "evict", "predict", "migrate")}
-"""Seats for which there is a template, by family."""
+SEATS = {
+    "serving": ("batch", "route", "admit", "order", "evict", "predict", "migrate"),
+    "shop": ("dispatch", "construct"),
+}
+"""Seats for which there is a template, by family; the first when none is named."""
 IMPORTS = re.compile(r"(?:^from \S+ import [^(\n]+\n)+", re.MULTILINE)
 """Blocks of imports, whose order depends on the name of the new module."""
 
@@ -67,7 +70,8 @@ class Draft(Struct, frozen=True, kw_only=True):
                 f"new: an id must be FAMILY/NAME in small letters, digits and _, got {id!r}. Try serving/mine."
             )
         if family not in SEATS:
-            raise unknown_name("new: family", family, SEATS, "headway list families")
+            raise unknown_name("new: family with templates", family, SEATS)
+        seat = seat or SEATS[family][0]
         if seat not in SEATS[family]:
             raise unknown_name(f"new: seat of {family}", seat, SEATS[family])
         if any(row.id == id for row in catalogue.rows()):
