@@ -276,7 +276,7 @@ def test_what_is_no_text_is_told(tmp_path: Path) -> None:
         ("jssp_large.jsonl.gz", "tai_1000_10_1", "job shop", 10_000, 515_334),
         ("fjsp.jsonl.gz", "mk01", "flexible job shop", 55, 40),
         ("rcpsp.jsonl.gz", "j30_1_1", "project", 32, 43),
-        ("wt40.jsonl.gz", "wt40_001", "single machine", 40, 77_122),
+        ("wt40.jsonl.gz", "wt40_003", "single machine", 40, 1225),
     ],
 )
 def test_public_collections_are_read(file: str, name: str, kind: str, tasks: int, best: int) -> None:
