@@ -117,6 +117,15 @@ def test_the_constraint_program_finds_links_that_keep_every_rule_and_a_bound() -
     assert best <= found.bound_s
 
 
+def test_the_first_setup_and_the_last_teardown_may_stick_out() -> None:
+    first = LinkTask(id="f", kind="link", arrival_s=0.0, satellite="x", windows=(Window(("a",), 101, 140),), min_s=1,
+                     max_s=39, setup_s=1)  # fmt: skip
+    last = LinkTask(id="l", kind="link", arrival_s=0.0, satellite="y", windows=(Window(("a",), 101, 141),), min_s=1,
+                    max_s=2, teardown_s=1)  # fmt: skip
+    found = exact(LinkProblem(tasks=(first, last), antennas=("a",)), budget_s=20)
+    assert (found.status, found.link_s, found.bound_s) == ("optimal", 40, 40)
+
+
 @settings(max_examples=15, deadline=None)
 @given(problems())
 def test_no_order_beats_the_constraint_program(problem: LinkProblem) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headway.core.drivers import simulate
@@ -28,6 +28,7 @@ def day(seed: int, *, is_sure: bool = True) -> FleetWorld:
 
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from([0, 5]))
+@example(6898053, 0)  # two aircraft come to a decision at one moment
 def test_a_plan_earns_what_it_expected_when_the_day_comes_as_forecast(seed: int, num_generations: int) -> None:
     world, policy = day(seed), UamGenetic(num_plans=10, num_generations=num_generations, change_frac=0.01)
     report = simulate(world, policy, seed=seed)

@@ -139,7 +139,7 @@ def _keep_antennas(model: Any, problem: LinkProblem, choices: list[_Choice]) -> 
 def _keep_spans(model: Any, choices: list[_Choice]) -> None:
     """Say what no overlap implies and a relaxation does not see: links within a span have no more room than that.
 
-    Setups and teardowns of all but one of them lie within the span as well.
+    So have setups and teardowns, but for the setup of the first and the teardown of the last, which may stick out.
     """
     starts, ends = (
         _some(sorted({getattr(choice.window, side) for choice in choices})) for side in ("start_s", "end_s")
@@ -150,7 +150,8 @@ def _keep_spans(model: Any, choices: list[_Choice]) -> None:
             around = [one.task.setup_s + one.task.teardown_s for one in inside]
             if len(inside) > 1 and sum(one.task.max_s for one in inside) > last - first:
                 needed = sum(one.length + extra * one.is_used for one, extra in zip(inside, around, strict=True))
-                model.add(needed <= last - first + max(around))
+                sticks_out = max(one.task.setup_s for one in inside) + max(one.task.teardown_s for one in inside)
+                model.add(needed <= last - first + sticks_out)
 
 
 def _some(times: list[int]) -> list[int]:

@@ -96,9 +96,13 @@ def _play(  # noqa: C901 (a day is one loop over what its arrays hold)
     next_s = np.zeros(num_crafts)
     what = np.full(num_crafts, ON_GROUND)
     step = np.zeros(num_crafts, np.int64)
+    turns = np.arange(num_crafts)  # of several at one moment, the first whose moment was set, as in the world
+    num_turns = num_crafts
     slot, profit = -1, 0.0
     while True:
-        craft = int(np.argmin(next_s))
+        craft = _first(next_s, turns)
+        turns[craft] = num_turns
+        num_turns += 1
         now_s = next_s[craft]
         if now_s >= end_s and what[craft] == ON_GROUND:
             next_s[craft] = np.inf
@@ -148,6 +152,15 @@ def _play(  # noqa: C901 (a day is one loop over what its arrays hold)
         inbound[to] += 1
         what[craft] = FLYING
         next_s[craft] = now_s + delay_s[here] + flight_s[here, to]
+
+
+@njit(cache=True)
+def _first(next_s: Floats, turns: Ints) -> int:
+    first = 0
+    for other in range(1, len(next_s)):
+        if next_s[other] < next_s[first] or (next_s[other] == next_s[first] and turns[other] < turns[first]):
+            first = other
+    return first
 
 
 @njit(cache=True)
