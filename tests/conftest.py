@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -9,7 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How fast examples are drawn and run says more of the machine and its other users than of what is tested.
-settings.register_profile("headway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Where CI is set, examples are the same each time: what it says of a commit hangs on the commit alone. Elsewhere each run
+# looks at new ones.
+settings.register_profile(
+    "headway", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
 settings.load_profile("headway")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process they start.
