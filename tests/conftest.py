@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How fast examples are drawn and run says more of the machine and its other users than of what is tested.
-# Where CI is set, examples are the same each time, and what it says of a commit hangs on the commit alone. Elsewhere each
+# Where CI is set, examples are the same each time: what it says of a commit hangs on the commit alone. Elsewhere each
 # run looks at new ones.
 settings.register_profile(
     "headway", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
