@@ -51,10 +51,10 @@ def new_model() -> Any:
     MissingExtra
         When OR-Tools is not installed.
     """
-    return library().CpModel()
+    return ortools().CpModel()
 
 
-def library() -> Any:
+def ortools() -> Any:
     """Return `ortools.sat.python.cp_model`, loaded at first use.
 
     Raises
@@ -113,7 +113,7 @@ def solve(
     MissingExtra
         When OR-Tools is not installed.
     """
-    solver = library().CpSolver()
+    solver = ortools().CpSolver()
     parameters = solver.parameters
     parameters.max_time_in_seconds = budget_s
     parameters.num_workers = workers
@@ -153,7 +153,7 @@ class _Listening:
             return None
         outer = self
 
-        class Watcher(library().CpSolverSolutionCallback):  # type: ignore[misc]
+        class Watcher(ortools().CpSolverSolutionCallback):  # type: ignore[misc]
             def on_solution_callback(self) -> None:
                 outer._quietly(outer._on_solution, self.objective_value, self.best_objective_bound)
 

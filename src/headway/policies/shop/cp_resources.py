@@ -76,7 +76,7 @@ def _add_run(tasks: Tasks, number: int, place: int, pick: Any, found: dict[int, 
     low, last = tasks.windows.earliest[number], tasks.windows.latest[number] - mode.duration
     spans = free_spans(tasks.problem, task, place, low, last)
     if spans != [(low, last)]:
-        said = model.add_linear_expression_in_domain(start, cp.library().Domain.from_intervals(spans))
+        said = model.add_linear_expression_in_domain(start, cp.ortools().Domain.from_intervals(spans))
         if pick is not None:
             said.only_enforce_if(pick)
 

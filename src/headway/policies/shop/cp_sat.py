@@ -97,7 +97,7 @@ class CpSat:
         MissingExtra
             When OR-Tools is not installed.
         """
-        cp.library()
+        cp.ortools()
         watch = Stopwatch(budget_s)
         found = windows(problem)
         tight = too_tight(problem, found)

@@ -85,7 +85,7 @@ def _start_variable(tasks: Tasks, task: Task, low: int, last: int) -> Any:
     spans = free_spans(tasks.problem, task, 0, low, last)
     if spans == [(low, last)] or not spans:
         return tasks.model.new_int_var(low, last, "")
-    return tasks.model.new_int_var_from_domain(cp.library().Domain.from_intervals(spans), "")
+    return tasks.model.new_int_var_from_domain(cp.ortools().Domain.from_intervals(spans), "")
 
 
 def free_spans(problem: Problem, task: Task, mode: int, low: int, last: int) -> list[tuple[int, int]]:
