@@ -11,6 +11,7 @@ from collections import defaultdict
 
 from headway.policies.shop.cp_windows import Windows, shortest, waiting
 from headway.policies.shop.flow_model import in_line
+from headway.policies.shop.generate import after_downtimes, downtimes
 from headway.policies.shop.problem import Mode, Problem
 from headway.policies.shop.schedule import Schedule, faults, objective
 
@@ -65,11 +66,9 @@ def _one_by_one(problem: Problem) -> Schedule | None:
 
 def _after_downtimes(problem: Problem, mode: Mode, begin: int) -> int:
     """Return when a mode can run without a downtime of what it needs."""
-    used = {resource for resource, amount in mode.needs if amount}
-    for down in sorted(problem.downtimes, key=lambda one: one.start):
-        if down.resource in used and begin < down.end and down.start < begin + mode.duration:
-            begin = down.end
-    return begin
+    spans = downtimes(problem) if problem.downtimes else {}
+    used = sorted(span for resource, amount in mode.needs if amount for span in spans.get(resource, ()))
+    return after_downtimes(used, begin, mode.duration)
 
 
 class _Dispatch:

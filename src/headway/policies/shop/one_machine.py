@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.core.errors import ConfigError
+from headway.policies.shop.generate import after_downtimes, downtimes
 from headway.policies.shop.problem import Problem
 from headway.policies.shop.schedule import Schedule
 
@@ -76,14 +77,11 @@ def in_sequence(problem: Problem, order: Sequence[int], begin: int = 0) -> Sched
         When the first may start.
     """
     starts = [task.fixed_start or 0 for task in problem.tasks]
-    downs = sorted((down.start, down.end) for down in problem.downtimes if down.end > down.start)
+    downs = downtimes(problem).get(0, ())
     now = begin
     for task in order:
         duration = problem.tasks[task].modes[0].duration
-        now = max(now, problem.tasks[task].release)
-        for start, end in downs:
-            if start < now + duration and now < end:
-                now = end
+        now = after_downtimes(downs, max(now, problem.tasks[task].release), duration)
         starts[task] = now
         now += duration
     return Schedule(starts=tuple(starts), modes=(0,) * problem.num_tasks)
